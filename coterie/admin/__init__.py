@@ -1,0 +1,1 @@
+"""Status in, text out: what operators ask a server. Pure."""

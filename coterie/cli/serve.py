@@ -1,0 +1,74 @@
+"""`coterie serve`: read the configuration, run a server in the foreground, say where it is.
+
+Exit status 2 is for what the operator has to change: the file, the port, the data directory.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coterie.config import Config, ConfigError, embedded_default, parse
+from coterie.runtime.process import StartError, run
+
+if TYPE_CHECKING:
+    from coterie.runtime.process import ServerProcess
+
+log = logging.getLogger("coterie")
+
+
+def serve(file: str | None, data: str, host: str | None, port: int | None) -> int:
+    """Serve until told to stop; returns the exit status."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        config, notices = _configure(file, data, host, port)
+        for notice in notices:
+            log.info("%s: %s", file, notice)
+        run(config, lambda server: _announce(server, config))
+    except (ConfigError, StartError) as error:
+        print(f"coterie serve: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _configure(
+    file: str | None, data: str, host: str | None, port: int | None
+) -> tuple[Config, list[str]]:
+    notices: list[str] = []
+    if file is None:
+        config = embedded_default(data)
+    else:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigError(f"cannot read {file}: {reason}") from None
+        try:
+            config, notices = parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from None
+    if host is not None:
+        config = replace(config, client_port_address=host)
+    if port is not None:
+        config = replace(config, client_port=port)
+    return config, notices
+
+
+def _announce(server: ServerProcess, config: Config) -> None:
+    """Say where it listens, where its data is, and how to connect."""
+    host = config.client_port_address or "0.0.0.0"
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    where = f"[{shown}]:{server.port}" if ":" in shown else f"{shown}:{server.port}"
+    print(
+        f"Coterie serves at {host}:{server.port}\n"
+        f"data in    {os.path.abspath(config.data_dir)}\n"
+        f'connect    python: KazooClient("{where}")   shell: zkCli.sh -server {where}\n'
+        "stop       Ctrl-C",
+        flush=True,
+    )

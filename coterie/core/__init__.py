@@ -1,0 +1,1 @@
+"""What a server does, as pure machines: no clock, no dice, no socket, no file."""

@@ -1,0 +1,132 @@
+"""May this identity do that to this znode: the schemes `world`, `auth`, `digest` and `ip`.
+
+An ACL entry permits when its bits and its identity match one of the connection's identities of
+the same scheme. Whoever has an identity of the scheme `super` may do everything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+
+from coterie.errors import AuthFailedError, InvalidACLError
+from coterie.values import ACL, ANYONE, OPEN_ACL, ACLs, Id
+
+SUPER = Id("super", "")
+
+
+class AccessControl:
+    """The rules of one server.
+
+    `super_digest` is `user:base64(hash)` as in `DigestAuthenticationProvider.superDigest`;
+    who authenticates as that becomes super. `algorithm` is a name that Java or hashlib knows.
+    Raises `ValueError` for an algorithm that there is not.
+    """
+
+    def __init__(
+        self,
+        super_digest: str | None = None,
+        algorithm: str = "SHA1",
+        digest_enabled: bool = True,
+        skip: bool = False,
+    ) -> None:
+        self._super_digest = super_digest
+        self._algorithm = algorithm.replace("-", "").lower()
+        hashlib.new(self._algorithm)
+        self._digest_enabled = digest_enabled
+        self._skip = skip
+
+    def allows(self, acl: ACLs, perms: int, ids: Sequence[Id]) -> bool:
+        """Whether any of `ids` may do any of `perms` under `acl`."""
+        if acl is OPEN_ACL or self._skip or not acl:
+            return True
+        if any(scheme == "super" for scheme, _ in ids):
+            return True
+        for granted, who in acl:
+            if granted & perms and (who == ANYONE or any(_matches(have, who) for have in ids)):
+                return True
+        return False
+
+    def fix(self, acl: ACLs, ids: Sequence[Id]) -> ACLs:
+        """The ACL to store for the one that a client sent.
+
+        Duplicates go, and `auth` becomes the identities that the connection has proved.
+        Raises `InvalidACLError` when it is empty or has an identity that no scheme accepts.
+        """
+        if acl is OPEN_ACL:
+            return acl
+        fixed: list[ACL] = []
+        for entry in dict.fromkeys(acl):
+            scheme = entry.id.scheme
+            if entry.id == ANYONE:
+                fixed.append(entry)
+            elif scheme == "auth":
+                proved = [ACL(entry.perms, have) for have in ids if have.scheme == "digest"]
+                if not proved:
+                    raise InvalidACLError
+                fixed += proved
+            elif self._valid(entry.id):
+                fixed.append(entry)
+            else:
+                raise InvalidACLError
+        if not fixed:
+            raise InvalidACLError
+        return acl if tuple(fixed) == acl else tuple(fixed)
+
+    def _valid(self, who: Id) -> bool:
+        if who.scheme == "digest" and self._digest_enabled:
+            return (
+                len([part for part in who.id.split(":") if part]) == 2 and who.id.count(":") == 1
+            )
+        if who.scheme == "ip":
+            return _network(who.id) is not None
+        return False
+
+    def authenticate(self, scheme: str, proof: bytes, ip: str) -> list[Id]:
+        """The identities that `proof` gives a connection from `ip`.
+
+        Raises `AuthFailedError` for a scheme that there is not, or a proof that it refuses.
+        """
+        if scheme == "digest" and self._digest_enabled:
+            who = Id("digest", self.digest_id(proof))
+            return [SUPER, who] if who.id == self._super_digest else [who]
+        if scheme == "ip":
+            return [Id("ip", ip)]
+        raise AuthFailedError
+
+    def digest_id(self, proof: bytes) -> str:
+        """`user:base64(hash of user:password)`, the identity that a digest proof stands for."""
+        user = proof.partition(b":")[0].decode("utf-8", "replace")
+        hashed = hashlib.new(self._algorithm, proof).digest()
+        return f"{user}:{base64.b64encode(hashed).decode('ascii')}"
+
+
+def masked(acl: ACLs) -> ACLs:
+    """An ACL as shown to whom may not administer the znode: without the hashes."""
+    return tuple(
+        ACL(perms, Id(scheme, name.partition(":")[0] + ":x" if ":" in name else name))
+        if scheme == "digest"
+        else ACL(perms, Id(scheme, name))
+        for perms, (scheme, name) in acl
+    )
+
+
+def _matches(have: Id, want: Id) -> bool:
+    if have.scheme != want.scheme:
+        return False
+    if have.scheme == "ip":
+        network = _network(want.id)
+        try:
+            return network is not None and ipaddress.ip_address(have.id) in network
+        except ValueError:
+            return False
+    return have.scheme == "digest" and have.id == want.id
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None

@@ -1,0 +1,476 @@
+"""A write request becomes a txn or an error, seeing the changes that are still in flight.
+
+Every request is checked against the tree as it will be when all txns numbered before it are
+applied: `_changes` holds the next version of each znode that they touch. Checks are made in
+Apache's order, since the first that fails is the error that the client sees. Rules:
+- every attempt takes a zxid, also one that fails: it becomes an error txn;
+- a multi is prepared operation by operation under one zxid and leaves no trace when one fails;
+- the digest of the tree after each txn is computed here and travels with it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from coterie import paths
+from coterie.core.acl import AccessControl
+from coterie.core.quota import Quotas
+from coterie.core.tree import (
+    CONTAINER_OWNER,
+    TTL_MS_MAX,
+    Node,
+    Tree,
+    int32,
+    node_digest,
+    ttl_ms,
+    ttl_owner,
+)
+from coterie.errors import (
+    BadArgumentsError,
+    BadVersionError,
+    MarshallingError,
+    NoAuthError,
+    NoChildrenForEphemeralsError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    ReconfigDisabledError,
+    RuntimeInconsistencyError,
+    SessionExpiredError,
+    UnimplementedError,
+    ZooKeeperError,
+)
+from coterie.values import ACLs, CreateMode, Id, Perms
+from coterie.wire import requests, txns
+from coterie.wire.jute import Reader, Record
+from coterie.wire.requests import Op
+from coterie.wire.txns import Txn
+
+if TYPE_CHECKING:
+    from coterie.core.connection import Connection
+    from coterie.core.sessions import Sessions
+
+_SPECIAL: Final = frozenset({paths.ROOT, b"", paths.ZOOKEEPER, paths.QUOTA, paths.CONFIG})
+_INT: Final = struct.Struct(">i").pack
+_CREATE_TAIL: Final = struct.Struct(">?i").pack
+
+
+class Write:
+    """A request that goes through the log: what a follower forwards, what the leader prepares."""
+
+    __slots__ = ("arrived_ms", "connection", "cxid", "ids", "op", "payload", "session_id")
+
+    def __init__(
+        self,
+        connection: Connection | None,
+        session_id: int,
+        cxid: int,
+        op: int,
+        payload: bytes,
+        ids: Sequence[Id] = (),
+        arrived_ms: float = 0.0,
+    ) -> None:
+        self.connection = connection
+        self.session_id = session_id
+        self.cxid = cxid
+        self.op = op
+        self.payload = payload
+        self.ids = ids
+        self.arrived_ms = arrived_ms
+
+
+class Change:
+    """The next version of a znode, or its absence (`node` None), and who made it so."""
+
+    __slots__ = ("children", "digest", "node", "zxid")
+
+    def __init__(self, zxid: int, node: Node | None, children: int, digest: int) -> None:
+        self.zxid = zxid
+        self.node = node
+        self.children = children
+        self.digest = digest
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the configuration allows."""
+
+    ttl_nodes: bool = False
+    ttl_ms_max: int = TTL_MS_MAX
+    digest: bool = True
+    close_session_paths: bool = True
+
+
+class Prepare:
+    """Numbers writes: one for a leader, or for a server alone."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        sessions: Sessions,
+        access: AccessControl,
+        quotas: Quotas,
+        limits: Limits,
+    ) -> None:
+        self.zxid = tree.zxid
+        self.digest = tree.digest
+        self._tree = tree
+        self._sessions = sessions
+        self._access = access
+        self._quotas = quotas
+        self._limits = limits
+        self._changes: dict[bytes, Change] = {}
+        self._touched: deque[tuple[int, list[bytes]]] = deque()
+        self._paths: list[bytes] = []
+        self._undo: list[tuple[bytes, Change | None]] | None = None
+        self._write = Write(None, 0, 0, 0, b"")
+        self._time_ms = 0
+        create = self._create
+        self._handlers: dict[int, Callable[[int, Record], Record]] = {
+            Op.CREATE: create,
+            Op.CREATE2: create,
+            Op.CREATE_CONTAINER: create,
+            Op.CREATE_TTL: create,
+            Op.DELETE: self._delete,
+            Op.DELETE_CONTAINER: self._delete_container,
+            Op.SET_DATA: self._set_data,
+            Op.SET_ACL: self._set_acl,
+            Op.CHECK: self._check,
+            Op.RECONFIG: self._reconfig,
+        }
+
+    def txn(self, write: Write, wall_ms: int) -> Txn:
+        """The txn for a write: what it asks for, or the error that it meets.
+
+        Raises `MarshallingError`, and takes no zxid, when the request cannot be read.
+        """
+        self._write = write
+        self._time_ms = wall_ms
+        reader = Reader(write.payload)
+        if write.op == Op.MULTI:
+            return self._multi(reader)
+        if write.op in (Op.CREATE_SESSION, Op.CLOSE_SESSION):
+            self.zxid += 1
+            body = self._session(write, reader)
+            return self._finish(write.op, body)
+        request = requests.TABLE[write.op].request.read(reader)
+        self.zxid += 1
+        try:
+            body = self._handlers[write.op](write.op, request)
+        except ZooKeeperError as error:
+            return self._finish(Op.ERROR, txns.ErrorTxn(error.code))
+        return self._finish(write.op, body, self._sliced(request, body, reader.pos))
+
+    def _finish(self, kind: int, body: Record, encoded: bytes | None = None) -> Txn:
+        write = self._write
+        digest = self.digest if self._limits.digest and kind != Op.ERROR else None
+        if self._paths:
+            self._touched.append((self.zxid, self._paths))
+            self._paths = []
+        return Txn(
+            write.session_id, write.cxid, self.zxid, self._time_ms, kind, body, digest, encoded
+        )
+
+    def _sliced(self, request: Record, body: Record, end: int) -> bytes | None:
+        """The txn's body cut out of the request, where they agree but for the last fields."""
+        if isinstance(body, txns.SetDataTxn):
+            return self._write.payload[: end - 4] + _INT(body.version)
+        if isinstance(body, txns.CreateTxn):
+            assert isinstance(request, requests.CreateRequest)
+            if body.path is request.path and body.acl is request.acl:
+                tail = _CREATE_TAIL(body.ephemeral, body.parent_cversion)
+                return self._write.payload[: end - 4] + tail
+        return None
+
+    def applied(self, zxid: int) -> None:
+        """The txns up to `zxid` are in the tree: their changes are no longer in flight."""
+        touched = self._touched
+        while touched and touched[0][0] <= zxid:
+            for path in touched.popleft()[1]:
+                change = self._changes.get(path)
+                if change is not None and change.zxid <= zxid:
+                    del self._changes[path]
+
+    def _multi(self, reader: Reader) -> Txn:
+        try:
+            operations = requests.read_multi(reader)
+        except MarshallingError as error:
+            self.zxid += 1
+            return self._finish(Op.ERROR, txns.ErrorTxn(error.code))
+        self.zxid += 1
+        digest = self.digest
+        self._undo = []
+        done: list[tuple[int, Record]] = []
+        failed = False
+        for op, request in operations:
+            if failed:
+                done.append((Op.ERROR, txns.ErrorTxn(RuntimeInconsistencyError.code)))
+                continue
+            try:
+                done.append((op, self._handlers[op](op, request)))
+            except ZooKeeperError as error:
+                failed = True
+                done.append((Op.ERROR, txns.ErrorTxn(error.code)))
+                self._roll_back(digest)
+        self._undo = None
+        return self._finish(Op.MULTI, txns.MultiTxn(done))
+
+    def _roll_back(self, digest: int) -> None:
+        assert self._undo is not None
+        for path, before in reversed(self._undo):
+            if before is None:
+                del self._changes[path]
+            else:
+                self._changes[path] = before
+        self._paths = []
+        self.digest = digest
+
+    def _session(self, write: Write, reader: Reader) -> Record:
+        if write.op == Op.CREATE_SESSION:
+            return txns.CreateSessionTxn(reader.int32())
+        session = self._sessions.by_id.get(write.session_id)
+        if session is not None:
+            session.closing = True
+        gone = self._ephemerals(write.session_id)
+        for path in gone:
+            self._remove(path)
+        return txns.CloseSessionTxn(gone if self._limits.close_session_paths else [])
+
+    def _ephemerals(self, session_id: int) -> list[bytes]:
+        """A session's ephemerals, as they will be when all that is in flight is applied."""
+        owned = dict.fromkeys(sorted(self._tree.ephemerals.get(session_id, ())))
+        for path, change in self._changes.items():
+            if change.node is None:
+                owned.pop(path, None)
+            elif change.node.owner == session_id:
+                owned[path] = None
+        return list(owned)
+
+    def _check_session(self) -> None:
+        session = self._sessions.by_id.get(self._write.session_id)
+        if session is None or session.closing:
+            raise SessionExpiredError
+
+    def _look(self, path: bytes) -> Change:
+        """A znode as it will be; raises `NoNodeError`."""
+        if not path:
+            path = paths.ROOT
+        change = self._changes.get(path)
+        if change is None:
+            node = self._tree.nodes.get(path)
+            if node is None:
+                raise NoNodeError(paths.text(path))
+            digest = node_digest(path, node) if node.digest is None else node.digest
+            return Change(0, node, node.count(), digest)
+        if change.node is None:
+            raise NoNodeError(paths.text(path))
+        return change
+
+    def _put(self, path: bytes, node: Node | None, children: int, before: int) -> None:
+        if self._undo is not None:
+            self._undo.append((path, self._changes.get(path)))
+        digest = 0
+        if node is not None and self._limits.digest:
+            digest = node_digest(path, node)
+        self.digest += digest - before
+        self._changes[path] = Change(self.zxid, node, children, digest)
+        self._paths.append(path)
+
+    def _allow(self, acl: ACLs, perms: int) -> None:
+        if not self._access.allows(acl, perms, self._write.ids):
+            raise NoAuthError
+
+    def _create(self, op: int, request: Record) -> Record:
+        assert isinstance(request, requests.CreateRequest | requests.CreateTTLRequest)
+        mode, owner = self._mode(op, request)
+        self._check_session()
+        path = request.path
+        cut = path.rfind(b"/")
+        if cut < 0 or b"\0" in path:
+            raise BadArgumentsError
+        parent_path = path[:cut] or paths.ROOT
+        acl = self._access.fix(request.acl, self._write.ids)
+        parent = self._look(parent_path)
+        assert parent.node is not None
+        self._allow(parent.node.acl, Perms.CREATE)
+        if mode.sequential:
+            path += paths.sequence(parent.node.cversion)
+        if not paths.valid(path):
+            raise BadArgumentsError
+        if self._exists(path):
+            raise NodeExistsError
+        if is_ephemeral(parent.node.owner):
+            raise NoChildrenForEphemeralsError
+        self._quotas.check(path, len(request.data or b""), 1)
+        cversion = int32(parent.node.cversion + 1)
+        above = _next(parent.node)
+        above.cversion = cversion
+        above.pzxid = self.zxid
+        self._put(parent_path, above, parent.children + 1, parent.digest)
+        node = Node(request.data, acl, owner, self.zxid, self._time_ms)
+        self._put(path, node, 0, 0)
+        if op == Op.CREATE_CONTAINER:
+            return txns.CreateContainerTxn(path, request.data, acl, cversion)
+        if isinstance(request, requests.CreateTTLRequest):
+            return txns.CreateTTLTxn(path, request.data, acl, cversion, request.ttl_ms)
+        return txns.CreateTxn(path, request.data, acl, mode.ephemeral, cversion)
+
+    def _mode(
+        self, op: int, request: requests.CreateRequest | requests.CreateTTLRequest
+    ) -> tuple[CreateMode, int]:
+        """The mode of a create, and the ephemeralOwner that its txn will store.
+
+        The txn's type decides about containers: as with Apache, create with the container flag
+        makes a persistent znode.
+        """
+        try:
+            mode = CreateMode(request.flags)
+        except ValueError:
+            raise BadArgumentsError from None
+        if mode.ttl and not self._limits.ttl_nodes:
+            raise UnimplementedError
+        if isinstance(request, requests.CreateTTLRequest):
+            if not mode.ttl or not 0 < request.ttl_ms <= self._limits.ttl_ms_max:
+                raise BadArgumentsError
+            return mode, ttl_owner(request.ttl_ms)
+        if mode.ttl:
+            raise BadArgumentsError
+        if op == Op.CREATE_CONTAINER:
+            return mode, CONTAINER_OWNER
+        return mode, self._write.session_id if mode.ephemeral else 0
+
+    def _exists(self, path: bytes) -> bool:
+        change = self._changes.get(path)
+        return path in self._tree.nodes if change is None else change.node is not None
+
+    def _parent_of_removable(self, path: bytes) -> bytes:
+        cut = path.rfind(b"/")
+        if cut < 0 or b"\0" in path or path in _SPECIAL:
+            raise BadArgumentsError
+        return path[:cut] or paths.ROOT
+
+    def _delete(self, op: int, request: Record) -> Record:
+        assert isinstance(request, requests.DeleteRequest)
+        self._check_session()
+        path = request.path
+        parent_path = self._parent_of_removable(path)
+        parent = self._look(parent_path)
+        assert parent.node is not None
+        self._allow(parent.node.acl, Perms.DELETE)
+        change = self._look(path)
+        assert change.node is not None
+        _next_version(change.node.version, request.version)
+        if change.children:
+            raise NotEmptyError
+        self._remove(path)
+        return txns.DeleteTxn(path)
+
+    def _delete_container(self, op: int, request: Record) -> Record:
+        """The reaper's delete of a container or TTL znode; clients may not ask for it."""
+        assert isinstance(request, requests.PathRequest)
+        path = request.path
+        self._parent_of_removable(path)
+        change = self._look(path)
+        assert change.node is not None
+        if change.children:
+            raise NotEmptyError
+        if is_ephemeral(change.node.owner):
+            raise BadVersionError
+        self._remove(path)
+        return txns.DeleteTxn(path)
+
+    def _remove(self, path: bytes) -> None:
+        parent_path = path[: path.rindex(b"/")] or paths.ROOT
+        parent = self._look(parent_path)
+        change = self._look(path)
+        assert parent.node is not None
+        above = _next(parent.node)
+        above.pzxid = self.zxid
+        self._put(parent_path, above, parent.children - 1, parent.digest)
+        self._put(path, None, 0, change.digest)
+
+    def _set_data(self, op: int, request: Record) -> Record:
+        assert isinstance(request, requests.SetDataRequest)
+        self._check_session()
+        path = request.path
+        if not paths.valid(path):
+            raise BadArgumentsError
+        change = self._look(path)
+        node = change.node
+        assert node is not None
+        self._allow(node.acl, Perms.WRITE)
+        more = len(request.data or b"") - len(node.data or b"")
+        self._quotas.check(path, more, 0)
+        version = _next_version(node.version, request.version)
+        after = _next(node)
+        after.version = version
+        after.mtime = self._time_ms
+        after.mzxid = self.zxid
+        after.data = request.data
+        self._put(path, after, change.children, change.digest)
+        return txns.SetDataTxn(path, request.data, version)
+
+    def _set_acl(self, op: int, request: Record) -> Record:
+        assert isinstance(request, requests.SetACLRequest)
+        self._check_session()
+        path = request.path
+        if not paths.valid(path):
+            raise BadArgumentsError
+        acl = self._access.fix(request.acl, self._write.ids)
+        change = self._look(path)
+        node = change.node
+        assert node is not None
+        self._allow(node.acl, Perms.ADMIN)
+        version = _next_version(node.aversion, request.version)
+        after = _next(node)
+        after.acl = acl
+        after.aversion = version
+        self._put(path, after, change.children, change.digest)
+        return txns.SetACLTxn(path, acl, version)
+
+    def _check(self, op: int, request: Record) -> Record:
+        assert isinstance(request, requests.CheckVersionRequest)
+        self._check_session()
+        if not paths.valid(request.path):
+            raise BadArgumentsError
+        node = self._look(request.path).node
+        assert node is not None
+        self._allow(node.acl, Perms.READ)
+        version = _next_version(node.version, request.version)
+        return txns.CheckVersionTxn(request.path, version)
+
+    def _reconfig(self, op: int, request: Record) -> Record:
+        """A server alone has no membership to change."""
+        raise ReconfigDisabledError
+
+
+def is_ephemeral(owner: int) -> bool:
+    """Whether a stored ephemeralOwner is a session: neither none, a container nor a TTL znode."""
+    return owner != 0 and owner != CONTAINER_OWNER and ttl_ms(owner) is None
+
+
+def _next_version(current: int, expected: int) -> int:
+    """The version after `current`; -1 is skipped, since as an expectation it means any.
+
+    Raises `BadVersionError` unless `expected` is -1 or the current version.
+    """
+    if expected not in (-1, current):
+        raise BadVersionError
+    following = int32(current + 1)
+    return 0 if following == -1 else following
+
+
+def _next(node: Node) -> Node:
+    """A copy of a znode's fields to be changed; its children are counted, not copied."""
+    after = Node(node.data, node.acl, node.owner, node.czxid, node.ctime)
+    after.mzxid = node.mzxid
+    after.pzxid = node.pzxid
+    after.mtime = node.mtime
+    after.version = node.version
+    after.cversion = node.cversion
+    after.aversion = node.aversion
+    return after

@@ -1,0 +1,536 @@
+"""A client request from frame to reply: session order, applying commits, firing watches.
+
+Rules:
+- each client's replies leave in the order of its requests: what comes behind a write of the same
+  connection waits for it, what comes on other connections does not;
+- a watch event is put into a connection's output before any reply that shows the change;
+- work is paid for by the chunk that came, not by the request; getData of an open znode is
+  answered in the loop that cuts the frames, everything else through a table.
+A write is handed to `submit`; whoever numbers and logs it calls `commit`, in zxid order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from coterie.core import connection as connections
+from coterie.core import sessions as session_rules
+from coterie.core.acl import AccessControl
+from coterie.core.answer import Answers, changed
+from coterie.core.connection import Connection
+from coterie.core.effects import Effects
+from coterie.core.prepare import Write
+from coterie.core.sessions import Session, Sessions
+from coterie.core.tree import Event, Outcome, Tree
+from coterie.core.watches import ONE_SHOT, Watches
+from coterie.errors import (
+    AuthFailedError,
+    BadArgumentsError,
+    MarshallingError,
+    UnimplementedError,
+    ZooKeeperError,
+)
+from coterie.values import OPEN_ACL, Perms
+from coterie.wire import requests
+from coterie.wire.framing import HEADER, LENGTH
+from coterie.wire.jute import Reader
+from coterie.wire.requests import PING_XID, REPLY_HEADER, TABLE, Op, reply
+from coterie.wire.txns import CreateSessionTxn, Txn
+
+_REPLY: Final = REPLY_HEADER.pack
+_HEADER: Final = HEADER.unpack_from
+_OUT_BYTES_MAX: Final = 2**20
+"""Answers made from one chunk before the connection has to take them."""
+_FROM_CLIENTS: Final = frozenset(op for op, shape in TABLE.items() if shape.writes) - {
+    Op.CREATE_SESSION,
+    Op.CHECK,
+    Op.DELETE_CONTAINER,
+}
+
+LAST_OP: Final[dict[int, str]] = {
+    Op.CREATE: "CREA",
+    Op.CREATE2: "CREA",
+    Op.CREATE_CONTAINER: "CREA",
+    Op.CREATE_TTL: "CREA",
+    Op.DELETE: "DELE",
+    Op.SET_DATA: "SETD",
+    Op.SET_ACL: "SETA",
+    Op.MULTI: "MULT",
+    Op.RECONFIG: "RECO",
+    Op.CLOSE_SESSION: "CLOS",
+    Op.CREATE_SESSION: "SESS",
+    Op.EXISTS: "EXIS",
+    Op.GET_DATA: "GETD",
+    Op.GET_ACL: "GETA",
+    Op.GET_CHILDREN: "GETC",
+    Op.GET_CHILDREN2: "GETC",
+    Op.GET_ALL_CHILDREN_NUMBER: "GETACN",
+    Op.GET_EPHEMERALS: "GETE",
+    Op.SYNC: "SYNC",
+    Op.PING: "PING",
+    Op.SET_WATCHES: "SETW",
+    Op.SET_WATCHES2: "STW2",
+    Op.ADD_WATCH: "ADDW",
+    Op.CHECK_WATCHES: "CHKW",
+    Op.REMOVE_WATCHES: "REMW",
+    Op.MULTI_READ: "MLTR",
+    Op.WHO_AM_I: "HOMI",
+}
+"""How ZooKeeper's `cons` and `stat` name the last operation of a connection."""
+
+
+class Stats:
+    """What this server has done since it started or since `srst`."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.received = 0
+        self.sent = 0
+        self.latency_min_ms = -1
+        self.latency_max_ms = 0
+        self.latency_total_ms = 0
+        self.latency_count = 0
+        self.requests: dict[int, int] = {}
+        """How many requests of each opcode were answered."""
+
+    def answered(self, op: int, latency_ms: int, count: int) -> None:
+        self.sent += count
+        self.latency_count += count
+        self.latency_total_ms += latency_ms
+        if latency_ms > self.latency_max_ms:
+            self.latency_max_ms = latency_ms
+        if latency_ms < self.latency_min_ms or self.latency_min_ms < 0:
+            self.latency_min_ms = latency_ms
+        self.requests[op] = self.requests.get(op, 0) + count
+
+
+class Server:
+    """Serves the clients of one member. `submit` takes the writes; see `member`."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        sessions: Sessions,
+        access: AccessControl,
+        effects: Effects,
+        submit: Callable[[Write], None],
+        *,
+        timeout_min_ms: int,
+        timeout_max_ms: int,
+        frame_bytes_max: int,
+        outstanding_max: int,
+        stranger_ms: int,
+    ) -> None:
+        self.tree = tree
+        self.sessions = sessions
+        self.access = access
+        self.effects = effects
+        self.watches = Watches()
+        self.stats = Stats()
+        self.now_ms = 0.0
+        self.words: Callable[[bytes], bytes | None] | None = None
+        """Four-letter words: what a connection that starts with these bytes is told, if it is
+        one; then it is closed."""
+        self.connections: dict[Connection, None] = {}
+        self.outstanding = 0
+        """Requests that came and are not answered: writes in flight and what waits for them."""
+        self._submit = submit
+        self._timeout_min_ms = timeout_min_ms
+        self._timeout_max_ms = timeout_max_ms
+        self._frame_bytes_max = frame_bytes_max
+        self._outstanding_max = outstanding_max
+        self._stranger_ms = stranger_ms
+        self._strangers: dict[Connection, None] = {}
+        self._throttled: dict[Connection, None] = {}
+        self._answers = Answers(tree, self.watches, access)
+        self._next_number = 1
+
+    def connected(self, ip: str, port: int, now_ms: float, wall_ms: int) -> Connection:
+        """A client has connected; the driver keeps what this returns."""
+        connection = Connection(
+            self._next_number, ip, port, self._frame_bytes_max, now_ms, wall_ms
+        )
+        self._next_number += 1
+        self.connections[connection] = None
+        self._strangers[connection] = None
+        return connection
+
+    def disconnected(self, connection: Connection) -> None:
+        """The connection is gone; its session lives on until it expires or is taken up again."""
+        connection.gone = True
+        connection.hold |= connections.HOLD_CLOSED
+        self.connections.pop(connection, None)
+        self._strangers.pop(connection, None)
+        self._throttled.pop(connection, None)
+        self.watches.forget(connection)
+        session = connection.session
+        if session is not None and session.connection is connection:
+            session.connection = None
+        connection.session = None
+        writes = sum(isinstance(entry, Write) for entry in connection.fifo)
+        self.outstanding -= len(connection.fifo) - writes
+        connection.fifo.clear()
+
+    def tick(self, now_ms: float) -> None:
+        """Time has passed: close connections that have not said who they are."""
+        self.now_ms = now_ms
+        while self._strangers:
+            stranger = next(iter(self._strangers))
+            if now_ms - stranger.opened_ms < self._stranger_ms:
+                break
+            self._close(stranger)
+
+    def receive(self, connection: Connection, data: bytes, now_ms: float) -> None:
+        """Bytes have come. Replies to what can be answered now are in the connection's `out`."""
+        self.now_ms = now_ms
+        if connection.hold:
+            if not connection.hold & connections.HOLD_CLOSED:
+                connection.backlog += data
+            return
+        try:
+            chunk = connection.framing.feed(data)
+            if not chunk:
+                return
+            pos = self._greet(connection, chunk) if connection.session is None else 0
+            if connection.session is not None and not connection.hold:
+                pos = self._serve(connection, connection.session, chunk, pos)
+            if connection.hold:
+                connection.backlog = chunk[pos:]
+            else:
+                connection.framing.keep(chunk[pos:])
+        except MarshallingError:
+            self.effects.notes.append(
+                f"closing {connection.ip}:{connection.port}: it sent what is no packet"
+            )
+            self._close(connection)
+
+    def drained(self, connection: Connection, now_ms: float) -> None:
+        """The client has taken what waited for it; go on with what it has sent meanwhile."""
+        connection.hold &= ~connections.HOLD_OUTPUT
+        self.resume(connection, now_ms)
+
+    def resume(self, connection: Connection, now_ms: float) -> None:
+        """Take what came while the connection was on hold, unless it still is."""
+        if not connection.hold and connection.backlog:
+            data, connection.backlog = connection.backlog, b""
+            self.receive(connection, data, now_ms)
+
+    def _greet(self, connection: Connection, chunk: bytes) -> int:
+        """The first packet: a four-letter word or a ConnectRequest. Returns what it took."""
+        if len(chunk) < 4:
+            return 0
+        answer = self.words(chunk) if self.words is not None else None
+        if answer is not None:
+            connection.received += 1
+            connection.out.append(answer)
+            self._close(connection)
+            return len(chunk)
+        length: int = LENGTH.unpack_from(chunk)[0]
+        if not 0 <= length <= self._frame_bytes_max:
+            raise MarshallingError
+        if len(chunk) < 4 + length:
+            return 0
+        self._connect(connection, Reader(chunk, 4, 4 + length))
+        return 4 + length
+
+    def _connect(self, connection: Connection, reader: Reader) -> None:
+        request = requests.ConnectRequest.read(reader)
+        connection.read_only_known = not reader.at_end()
+        connection.received += 1
+        self.stats.received += 1
+        if request.last_zxid_seen > self.tree.zxid:
+            self.effects.notes.append(
+                f"closing {connection.ip}:{connection.port}: it has seen zxid "
+                f"{request.last_zxid_seen:#x} and this server only {self.tree.zxid:#x}"
+            )
+            self._close(connection)
+            return
+        timeout_ms = min(max(request.timeout_ms, self._timeout_min_ms), self._timeout_max_ms)
+        connection.hold |= connections.HOLD_CONNECT
+        if request.session_id == 0:
+            session_id = self.sessions.new_id()
+            body = CreateSessionTxn(timeout_ms).encode()
+            write = Write(
+                connection, session_id, 0, Op.CREATE_SESSION, body, connection.ids, self.now_ms
+            )
+            self.outstanding += 1
+            connection.fifo.append(write)
+            self._submit(write)
+            return
+        session = self.sessions.by_id.get(request.session_id)
+        proof = session_rules.password(request.session_id)
+        if session is None or session.closing or request.password != proof:
+            self._welcome(connection, None)
+            return
+        if session.connection is not None:
+            self._close(session.connection)
+        self.sessions.retime(session, timeout_ms, self.now_ms)
+        self._welcome(connection, session)
+
+    def _welcome(self, connection: Connection, session: Session | None) -> None:
+        """Send the ConnectResponse; without a session it says that there is none any more."""
+        if session is None:
+            body = requests.ConnectResponse(0, 0, 0, bytes(16)).encode()
+        else:
+            proof = session_rules.password(session.id)
+            body = requests.ConnectResponse(0, session.timeout_ms, session.id, proof).encode()
+        if connection.read_only_known:
+            body += b"\0"
+        connection.out.append(LENGTH.pack(len(body)) + body)
+        self._touch(connection)
+        self._strangers.pop(connection, None)
+        if session is None:
+            self._close(connection)
+            return
+        session.connection = connection
+        connection.session = session
+        connection.answered("SESS", 0, self.tree.zxid, self.now_ms, 0, 1)
+        connection.hold &= ~connections.HOLD_CONNECT
+        self.effects.resumes.append(connection)
+
+    def _serve(self, connection: Connection, session: Session, chunk: bytes, pos: int) -> int:
+        """Take the whole frames of a chunk from `pos` on, and say where it stopped."""
+        session.heard_ms = self.now_ms
+        nodes = self.tree.nodes.get
+        zxid = self.tree.zxid
+        out = connection.out
+        fifo = connection.fifo
+        limit = self._frame_bytes_max
+        end = len(chunk)
+        count = reads = size = xid = 0
+        while end - pos >= 12:
+            length, xid, op = _HEADER(chunk, pos)
+            if length > limit or length < 8:
+                raise MarshallingError
+            frame_end = pos + 4 + length
+            if frame_end > end:
+                break
+            count += 1
+            if op == 4 and not fifo:
+                node = nodes(chunk[pos + 16 : frame_end - 1])
+                if (
+                    node is not None
+                    and node.acl is OPEN_ACL
+                    and chunk[pos + 12 : pos + 16] == (length - 13).to_bytes(4, "big")
+                ):
+                    if chunk[frame_end - 1]:
+                        path = chunk[pos + 16 : frame_end - 1]
+                        self.watches.data.add(path, connection, ONE_SHOT)
+                    body = node.reply or self.tree.data_reply(node)
+                    out.append(_REPLY(16 + len(body), xid, zxid, 0))
+                    out.append(body)
+                    reads += 1
+                    size += len(body)
+                    pos = frame_end
+                    if size > _OUT_BYTES_MAX:
+                        connection.hold |= connections.HOLD_OUTPUT
+                        break
+                    continue
+            before = len(out)
+            self._dispatch(connection, xid, op, chunk, pos + 12, frame_end)
+            pos = frame_end
+            size += sum(map(len, out[before:]))
+            if size > _OUT_BYTES_MAX:
+                connection.hold |= connections.HOLD_OUTPUT
+            if connection.hold:
+                break
+        connection.received += count
+        self.stats.received += count
+        if reads:
+            self.stats.answered(Op.GET_DATA, 0, reads)
+            connection.answered("GETD", xid, zxid, self.now_ms, 0, reads)
+        return pos
+
+    def _dispatch(
+        self, connection: Connection, xid: int, op: int, chunk: bytes, pos: int, end: int
+    ) -> None:
+        if op in _FROM_CLIENTS:
+            self._write(connection, xid, op, chunk[pos:end])
+        elif op == Op.AUTH:
+            self._authenticate(connection, xid, Reader(chunk, pos, end))
+        elif connection.fifo:
+            self.outstanding += 1
+            connection.fifo.append((xid, op, chunk[pos:end]))
+        else:
+            self._read(connection, xid, op, Reader(chunk, pos, end))
+
+    def _write(self, connection: Connection, xid: int, op: int, payload: bytes) -> None:
+        assert connection.session is not None
+        write = Write(
+            connection, connection.session.id, xid, op, payload, connection.ids, self.now_ms
+        )
+        self.outstanding += 1
+        connection.fifo.append(write)
+        try:
+            self._submit(write)
+        except ZooKeeperError as error:
+            self.refuse(write, error)
+        if self.outstanding > self._outstanding_max:
+            connection.hold |= connections.HOLD_OUTSTANDING
+            self._throttled[connection] = None
+
+    def refuse(self, write: Write, error: ZooKeeperError) -> None:
+        """A write that came to no txn: its connection is told, in order."""
+        connection = write.connection
+        if connection is None or connection.gone:
+            self.outstanding -= connection is not None
+            return
+        if write.op == Op.CREATE_SESSION:
+            connection.fifo.remove(write)
+            self.outstanding -= 1
+            self._close(connection)
+            return
+        answer = reply(write.cxid, self.tree.zxid, error.code)
+        connection.fifo[connection.fifo.index(write)] = answer
+        self._drain(connection)
+
+    def _authenticate(self, connection: Connection, xid: int, reader: Reader) -> None:
+        """Add identities at once; the reply keeps its place behind earlier requests."""
+        request = requests.AuthPacket.read(reader)
+        try:
+            ids = self.access.authenticate(request.scheme, request.auth or b"", connection.ip)
+        except AuthFailedError as error:
+            connection.fifo.extend((reply(xid, 0, error.code), None))
+            self.outstanding += 2
+        else:
+            connection.ids = tuple(dict.fromkeys((*connection.ids, *ids)))
+            connection.fifo.append(reply(xid, 0, 0))
+            self.outstanding += 1
+        self._drain(connection)
+
+    def _read(self, connection: Connection, xid: int, op: int, reader: Reader) -> None:
+        answer = self._answers.table.get(op)
+        out = connection.out
+        if answer is None:
+            if op == Op.DELETE_CONTAINER:
+                out.append(reply(xid, self.tree.zxid, BadArgumentsError.code))
+                return
+            out.append(reply(xid, -1, UnimplementedError.code))
+            self._close(connection)
+            return
+        if op == Op.PING:
+            xid = PING_XID
+        try:
+            body = answer(connection, reader)
+        except ZooKeeperError as error:
+            out.append(reply(xid, self.tree.zxid, error.code))
+        else:
+            out.append(_REPLY(16 + len(body), xid, self.tree.zxid, 0) + body)
+        self.stats.answered(op, 0, 1)
+        connection.answered(LAST_OP[op], xid, self.tree.zxid, self.now_ms, 0, 1)
+
+    def commit(self, txn: Txn, write: Write | None) -> None:
+        """Apply the next txn and answer the write that it came from, if that was made here."""
+        events: list[Event] | None = [] if self.watches else None
+        outcome = self.tree.apply(txn, events)
+        if events:
+            self._fire(events, txn.zxid)
+        if txn.type == Op.CLOSE_SESSION:
+            self._end_session(txn.session_id)
+        connection = write.connection if write is not None else None
+        if write is None or connection is None:
+            return
+        if connection.gone:
+            self.outstanding -= 1
+            return
+        assert connection.fifo[0] is write
+        connection.fifo.popleft()
+        self.outstanding -= 1
+        if txn.type == Op.CREATE_SESSION:
+            self._welcome(connection, self.sessions.by_id.get(txn.session_id))
+            return
+        self._reply(connection, write, outcome)
+        self._drain(connection)
+
+    def _reply(self, connection: Connection, write: Write, outcome: Outcome) -> None:
+        zxid = self.tree.zxid
+        if write.op == Op.MULTI and outcome.type == Op.MULTI:
+            body = b"".join(map(_part, outcome.parts)) + requests.MULTI_END
+            connection.out.append(reply(write.cxid, zxid, 0, body))
+        elif outcome.error:
+            connection.out.append(reply(write.cxid, zxid, outcome.error))
+        else:
+            body = changed(write.op, outcome)
+            connection.out.append(_REPLY(16 + len(body), write.cxid, zxid, 0) + body)
+        self._touch(connection)
+        latency_ms = int(self.now_ms - write.arrived_ms)
+        self.stats.answered(write.op, latency_ms, 1)
+        connection.answered(LAST_OP[write.op], write.cxid, zxid, self.now_ms, latency_ms, 1)
+        if write.op == Op.CLOSE_SESSION:
+            self._close(connection)
+
+    def _drain(self, connection: Connection) -> None:
+        """Answer what waited, up to the next write that is still in flight."""
+        fifo = connection.fifo
+        while fifo and not isinstance(fifo[0], Write):
+            entry = fifo.popleft()
+            self.outstanding -= 1
+            if entry is None:
+                self._close(connection)
+                break
+            self._touch(connection)
+            if isinstance(entry, tuple):
+                xid, op, payload = entry
+                self._read(connection, xid, op, Reader(payload))
+            elif isinstance(entry, bytes):
+                connection.out.append(entry)
+
+    def committed(self) -> None:
+        """A batch of txns is applied: those who had to wait for the log may go on."""
+        if self._throttled and self.outstanding <= self._outstanding_max:
+            for connection in self._throttled:
+                connection.hold &= ~connections.HOLD_OUTSTANDING
+                self.effects.resumes.append(connection)
+            self._throttled.clear()
+
+    def _fire(self, events: list[Event], zxid: int) -> None:
+        for event, path, acl in events:
+            frame = b""
+            for watcher in self.watches.fire(event, path):
+                if not self.access.allows(acl, Perms.READ, watcher.ids):
+                    continue
+                frame = frame or requests.notification(event, path, zxid)
+                watcher.out.append(frame)
+                self._touch(watcher)
+
+    def _end_session(self, session_id: int) -> None:
+        session = self.sessions.forget(session_id)
+        if session is None or session.connection is None:
+            return
+        connection = session.connection
+        if not any(
+            isinstance(entry, Write) and entry.op == Op.CLOSE_SESSION for entry in connection.fifo
+        ):
+            self._close(connection)
+
+    def _touch(self, connection: Connection) -> None:
+        if not connection.touched:
+            connection.touched = True
+            self.effects.outputs.append(connection)
+
+    def _close(self, connection: Connection) -> None:
+        """Close a connection once its output is sent; nothing more is read from it."""
+        if not connection.hold & connections.HOLD_CLOSED:
+            connection.hold |= connections.HOLD_CLOSED
+            connection.backlog = b""
+            self._strangers.pop(connection, None)
+            self.effects.closes.append(connection)
+
+    def drop_session(self, session: Session) -> None:
+        """Close the connection of a session whose time is over, if it still has one."""
+        if session.connection is not None:
+            self._close(session.connection)
+
+
+def _part(outcome: Outcome) -> bytes:
+    """One operation's result in the response of a multi."""
+    if outcome.type == Op.ERROR:
+        return requests.error_result(outcome.error)
+    kind = outcome.type
+    if kind in (Op.CREATE_CONTAINER, Op.CREATE_TTL):
+        kind = Op.CREATE2
+    body = changed(outcome.type, outcome)
+    return requests.MULTI_HEADER.pack(kind, False, 0) + body

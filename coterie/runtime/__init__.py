@@ -1,0 +1,1 @@
+"""The asyncio driver: runs the machines over real sockets, clocks and disks."""

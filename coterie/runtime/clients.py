@@ -1,0 +1,190 @@
+"""The client port: frames in and out, backpressure, connection limits.
+
+Who does not read is not read from: when a client's replies pile up, its connection is put on hold
+until they are taken, and when watch events still pile up beyond a bound it is cut off. So the
+memory that one client can claim is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from coterie.core.connection import HOLD_CLOSED, HOLD_OUTPUT, Connection
+
+if TYPE_CHECKING:
+    from coterie.runtime.driver import Driver
+
+log = logging.getLogger("coterie")
+
+_UNREAD_BYTES_MAX: Final = 16 * 2**20
+_CLOSE_S_MAX: Final = 5.0
+
+
+class ClientPort:
+    """What the connections of one listening port have in common: the driver and the limits."""
+
+    def __init__(self, driver: Driver, per_ip_max: int, total_max: int) -> None:
+        self.driver = driver
+        self.refused = 0
+        self._per_ip_max = per_ip_max
+        self._total_max = total_max
+        self._by_ip: dict[str, int] = {}
+
+    def protocol(self) -> ClientProtocol:
+        return ClientProtocol(self)
+
+    def admit(self, ip: str) -> bool:
+        """Count a new connection, unless it is one too many; 0 means no limit."""
+        here = self._by_ip.get(ip, 0)
+        if 0 < self._per_ip_max <= here:
+            log.warning("too many connections from %s: the limit is %d", ip, self._per_ip_max)
+        elif 0 < self._total_max <= len(self.driver.protocols):
+            log.warning("too many connections: the limit is %d", self._total_max)
+        else:
+            self._by_ip[ip] = here + 1
+            return True
+        self.refused += 1
+        return False
+
+    def left(self, ip: str) -> None:
+        self._by_ip[ip] -= 1
+        if not self._by_ip[ip]:
+            del self._by_ip[ip]
+
+
+class ClientProtocol(asyncio.Protocol):
+    """One client connection: moves bytes between a transport and the machine."""
+
+    __slots__ = ("_connection", "_driver", "_full", "_port", "_transport")
+
+    def __init__(self, port: ClientPort) -> None:
+        self._port = port
+        self._driver = port.driver
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+        self._full = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        peer = transport.get_extra_info("peername")
+        if not peer:
+            transport.abort()
+            return
+        ip = peer[0].removeprefix("::ffff:")
+        if not self._port.admit(ip):
+            transport.abort()
+            return
+        self._driver.begin()
+        self._transport = transport
+        connection = self._driver.member.connected(ip, peer[1], self._driver.now_ms)
+        self._connection = connection
+        self._driver.protocols[connection] = self
+
+    def data_received(self, data: bytes) -> None:
+        driver = self._driver
+        connection = self._connection
+        if connection is None:
+            return
+        if not driver.turning:
+            driver.begin()
+        driver.chunks += 1
+        driver.member.receive(connection, data, driver.now_ms)
+        if connection.out:
+            self.send()
+        if connection.hold:
+            self._pause()
+
+    def send(self) -> None:
+        """Write what waits. A connection that cannot be written to never touches the others."""
+        connection, transport = self._connection, self._transport
+        if connection is None or transport is None or not connection.out:
+            return
+        out = connection.out
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        if transport.is_closing():
+            return
+        if self._full and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+            log.warning(
+                "cutting off %s:%d: it does not read what it asked for",
+                connection.ip,
+                connection.port,
+            )
+            transport.abort()
+            return
+        try:
+            transport.write(data)
+        except Exception:  # uvloop raises what it likes on a connection that was just reset
+            transport.abort()
+            return
+        if connection.hold & HOLD_OUTPUT and not self._full:
+            self._driver.loop.call_soon(self._drained)
+
+    def pause_writing(self) -> None:
+        self._full = True
+        if self._connection is not None:
+            self._connection.hold |= HOLD_OUTPUT
+            self._pause()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._drained()
+
+    def _drained(self) -> None:
+        connection = self._connection
+        if connection is None or self._full:
+            return
+        self._driver.begin()
+        self._driver.member.drained(connection, self._driver.now_ms)
+        if connection.out:
+            self.send()
+        if not connection.hold:
+            self._unpause()
+
+    def resume(self) -> None:
+        """The machine will have more of this client."""
+        connection = self._connection
+        if connection is None or connection.hold:
+            return
+        self._driver.begin()
+        self._driver.member.resume(connection, self._driver.now_ms)
+        if connection.out:
+            self.send()
+        if not connection.hold:
+            self._unpause()
+
+    def close(self) -> None:
+        """Close once everything is sent, or when the client has not taken it for a while."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self.send()
+            transport.close()
+            self._driver.loop.call_later(_CLOSE_S_MAX, self._abort)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        connection, self._connection = self._connection, None
+        self._transport = None
+        if connection is None:
+            return
+        self._driver.begin()
+        self._driver.protocols.pop(connection, None)
+        self._driver.member.disconnected(connection)
+        self._port.left(connection.ip)
+
+    def _pause(self) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.pause_reading()
+
+    def _unpause(self) -> None:
+        transport, connection = self._transport, self._connection
+        assert connection is not None
+        if transport is not None and not transport.is_closing():
+            if not connection.hold & HOLD_CLOSED:
+                transport.resume_reading()

@@ -1,0 +1,227 @@
+"""The loop: events in, step, one fsync, effects out; the twin of `testing/simulator.py`.
+
+A turn begins with the first event that the event loop hands over: the clocks are read once and
+time stands still until the turn ends, when everything that was there has been handed to the
+machine. Then the effects are taken once and carried out. All writes of a turn, and all that come
+while a sync is under way, make one append and one fdatasync. A lone write that is all there was
+to do is synced in the loop itself, which saves two thread switches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from coterie.core.connection import Connection
+from coterie.core.member import Standalone
+from coterie.runtime.clients import ClientProtocol
+from coterie.storage.snapshot import SnapshotWriter
+from coterie.storage.store import Store
+from coterie.storage.txnlog import StorageFailedError
+from coterie.system.clock import Clock
+from coterie.system.worker import Worker
+from coterie.wire.txns import Txn
+
+log = logging.getLogger("coterie")
+
+_RETRY_S: Final = 1.0
+_INLINE_SYNC_MS_MAX: Final = 1.0
+_SLICE_NODES: Final = 200
+_SLICE_PAUSE_S: Final = 0.001
+_TICK_S_MAX: Final = 1.0
+_TICK_S_MIN: Final = 0.01
+
+
+class Driver:
+    """Runs one member over real sockets, a real clock and a real disk."""
+
+    def __init__(
+        self, member: Standalone, store: Store, clock: Clock, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.member = member
+        self.now_ms = clock.monotonic_ms()
+        self.turning = False
+        """Within a turn: `now_ms` is the time, and what happens is carried out at its end."""
+        self.chunks = 0
+        """What came in this turn, to tell a lone write from traffic."""
+        self.protocols: dict[Connection, ClientProtocol] = {}
+        self.snapshots_taken = 0
+        self.fsync_ms_max = 0.0
+        self.fsync_ms_total = 0.0
+        self.fsync_count = 0
+        self._store = store
+        self._clock = clock
+        self.loop = loop
+        self._logger = Worker(loop, "coterie-log")
+        self._snapshotter = Worker(loop, "coterie-snapshot")
+        self._writer: SnapshotWriter | None = None
+        self._waiting: list[Txn] = []
+        self._syncing = False
+        self._sync_ms = 0.0
+        self._failing = False
+        self._stopping: asyncio.Future[None] | None = None
+        self._tick_handle = loop.call_later(_TICK_S_MIN, self._tick)
+
+    def begin(self) -> None:
+        """Open a turn, if none is open: read the clocks and tick."""
+        if self.turning:
+            return
+        self.turning = True
+        self.chunks = 0
+        self.now_ms = self._clock.monotonic_ms()
+        self.member.tick(self.now_ms, self._clock.wall_ms())
+        self.loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        self.turning = False
+        self._carry_out()
+
+    def _tick(self) -> None:
+        self.begin()
+        due_s = (self.member.next_due_ms() - self.now_ms) / 1000
+        delay_s = min(max(due_s, _TICK_S_MIN), _TICK_S_MAX)
+        self._tick_handle = self.loop.call_later(delay_s, self._tick)
+
+    def _carry_out(self) -> None:
+        while self.member.effects:
+            effects = self.member.take()
+            for note in effects.notes:
+                log.info(note)
+            if effects.appends:
+                self._waiting += effects.appends
+                self._sync()
+            for connection in effects.outputs:
+                protocol = self.protocols.get(connection)
+                if protocol is not None:
+                    protocol.send()
+            for connection in effects.closes:
+                protocol = self.protocols.get(connection)
+                if protocol is not None:
+                    protocol.close()
+            for connection in effects.resumes:
+                protocol = self.protocols.get(connection)
+                if protocol is not None:
+                    protocol.resume()
+
+    def _sync(self) -> None:
+        if self._syncing or self._failing or not self._waiting:
+            return
+        batch, self._waiting = self._waiting, []
+        if (
+            len(batch) == 1
+            and self.chunks <= 1
+            and self._sync_ms < _INLINE_SYNC_MS_MAX
+            and self._writer is None
+        ):
+            started_ms = self._clock.monotonic_ms()
+            try:
+                zxid = self._store.append_and_sync(batch)
+            except StorageFailedError as error:
+                self._failed(error)
+            else:
+                self.now_ms = self._clock.monotonic_ms()
+                self._took(self.now_ms - started_ms)
+                self._synced(zxid)
+            return
+        self._syncing = True
+        self._logger.submit(lambda: self._timed(self._store.append_and_sync, batch), self._done)
+
+    def _timed(self, job: Callable[[list[Txn]], int], batch: list[Txn]) -> tuple[int, float]:
+        started_ms = self._clock.monotonic_ms()
+        zxid = job(batch)
+        return zxid, self._clock.monotonic_ms() - started_ms
+
+    def _took(self, sync_ms: float) -> None:
+        self._sync_ms += (sync_ms - self._sync_ms) / 8
+        self.fsync_count += 1
+        self.fsync_ms_total += sync_ms
+        self.fsync_ms_max = max(self.fsync_ms_max, sync_ms)
+
+    def _done(self, result: tuple[int, float] | None, error: BaseException | None) -> None:
+        self._syncing = False
+        self.begin()
+        if isinstance(error, StorageFailedError):
+            self._failed(error)
+        elif error is not None:
+            raise error
+        else:
+            assert result is not None
+            zxid, sync_ms = result
+            self._took(sync_ms)
+            self._synced(zxid)
+        if self._stopping is not None and not self._waiting and not self._syncing:
+            self._stopping.set_result(None)
+
+    def _synced(self, zxid: int) -> None:
+        self._failing = False
+        self.member.synced(zxid, self.now_ms)
+        self._sync()
+        if self._writer is None and self._store.wants_snapshot:
+            self.snapshot()
+
+    def _failed(self, error: StorageFailedError) -> None:
+        self._failing = True
+        self.member.log_failed(str(error))
+        if self._stopping is None:
+            self.loop.call_later(_RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        self._syncing = True
+        self._logger.submit(lambda: self._timed(lambda _: self._store.retry(), []), self._done)
+
+    def snapshot(self) -> None:
+        """Start to write a snapshot, in slices between which clients are served."""
+        if self._writer is None:
+            self._writer = self._store.begin_snapshot(self.member.tree)
+            self._slice()
+
+    def _slice(self) -> None:
+        writer = self._writer
+        if writer is None:
+            return
+        try:
+            complete = writer.step(_SLICE_NODES)
+        except StorageFailedError as error:
+            self._snapshot_done(None, error)
+            return
+        if complete:
+            self._snapshotter.submit(writer.finish, self._snapshot_done)
+        else:
+            self.loop.call_later(_SLICE_PAUSE_S, self._slice)
+
+    def _snapshot_done(self, result: object, error: BaseException | None) -> None:
+        writer, self._writer = self._writer, None
+        if error is None:
+            self.snapshots_taken += 1
+            return
+        if not isinstance(error, StorageFailedError):
+            raise error
+        log.error("no snapshot was taken: %s", error)
+        if writer is not None:
+            writer.abort()
+
+    def purge(self, retain: int) -> None:
+        """Delete snapshots but the newest `retain`, and the logs that only they needed."""
+        self._snapshotter.submit(lambda: self._store.purge(retain), _purged)
+
+    async def stop(self) -> None:
+        """Let the write that is under way become durable, then end the threads."""
+        self._tick_handle.cancel()
+        if self._syncing:
+            self._stopping = self.loop.create_future()
+            await asyncio.wait([self._stopping], timeout=10)
+        self._carry_out()
+        writer, self._writer = self._writer, None
+        self._logger.close()
+        self._snapshotter.close()
+        if writer is not None:
+            writer.abort()
+
+
+def _purged(result: list[str] | None, error: BaseException | None) -> None:
+    if error is not None:
+        log.error("purge failed: %s", error)
+    for name in result or ():
+        log.info("purged %s", name)

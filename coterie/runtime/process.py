@@ -1,0 +1,135 @@
+"""Start and stop one server: config, storage, driver, four-letter words, signals.
+
+What can go wrong before it serves is a `StartError` of one line. Once it serves it goes on until
+`stop` is called (SIGTERM and SIGINT do), which lets a write that is under way become durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+from collections.abc import Callable
+
+from coterie.admin.commands import Status
+from coterie.admin.words import Words
+from coterie.config import Config
+from coterie.core.member import Standalone
+from coterie.core.tree import Tree
+from coterie.runtime.clients import ClientPort
+from coterie.runtime.driver import Driver
+from coterie.storage.store import Store
+from coterie.storage.txnlog import StorageError
+from coterie.system import transport
+from coterie.system.clock import SystemClock, entropy
+from coterie.system.files import OSFiles
+
+log = logging.getLogger("coterie")
+
+
+class StartError(Exception):
+    """The server cannot be started; the message is one line for the operator."""
+
+
+class ServerProcess:
+    """One server in this process. `start` it within a running event loop."""
+
+    def __init__(self, config: Config) -> None:
+        if not __debug__:
+            raise StartError("Coterie does not run under python -O: it needs its assertions")
+        self.config = config
+        self.port = 0
+        """The client port that was bound (of use when the config says 0)."""
+        self._clock = SystemClock()
+        self._started_ms = self._clock.monotonic_ms()
+        self._store: Store | None = None
+        self._driver: Driver | None = None
+        self._listener: asyncio.AbstractServer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Recover the data, then listen. Raises `StartError`, leaving nothing behind."""
+        config = self.config
+        loop = asyncio.get_running_loop()
+        try:
+            listener = transport.bind(
+                config.client_port_address, config.client_port, config.client_port_backlog
+            )
+        except transport.PortTakenError as error:
+            raise StartError(str(error)) from None
+        try:
+            store, tree = self._recover()
+            self._store = store
+        except StorageError as error:
+            listener.close()
+            raise StartError(str(error)) from None
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(2000, 10, 10**9)
+        member = Standalone(config, tree, self._clock.monotonic_ms(), self._clock.wall_ms())
+        driver = self._driver = Driver(member, store, self._clock, loop)
+        member.server.words = Words(self._status, config.four_letter_words).answer
+        port = ClientPort(driver, config.connections_per_ip_max, config.connections_max)
+        self.port = listener.getsockname()[1]
+        self._listener = await transport.serve(listener, port.protocol, config.client_port_backlog)
+        if config.purge_interval_ms > 0:
+            self._purge_later()
+
+    def _recover(self) -> tuple[Store, Tree]:
+        """Open the data directory. Raises `StorageError`, with the directory let go again."""
+        store = Store(OSFiles(), self.config, random.Random(entropy()))
+        try:
+            return store, store.recover()
+        except BaseException:
+            store.close()
+            raise
+
+    def _status(self) -> Status:
+        raise NotImplementedError
+
+    def _purge_later(self) -> None:
+        assert self._driver is not None
+        self._driver.purge(self.config.purge_retain_count)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self.config.purge_interval_ms / 1000, self._purge_later)
+
+    async def stop(self) -> None:
+        """Stop listening, let the write that is under way become durable, close everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        if self._driver is not None:
+            await self._driver.stop()
+            for protocol in list(self._driver.protocols.values()):
+                protocol.close()
+        if self._store is not None:
+            self._store.close()
+
+
+def run(config: Config, ready: Callable[[ServerProcess], None]) -> None:
+    """Serve in this thread until SIGTERM or SIGINT; `ready` is called once it listens.
+
+    Raises `StartError`.
+    """
+    loop = transport.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(_serve(config, ready))
+    finally:
+        loop.close()
+
+
+async def _serve(config: Config, ready: Callable[[ServerProcess], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server = ServerProcess(config)
+    await server.start()
+    ready(server)
+    await stopping.wait()
+    log.info("stopping")
+    await server.stop()

@@ -1,0 +1,1 @@
+"""A data directory in the formats of Apache ZooKeeper."""

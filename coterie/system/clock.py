@@ -1,0 +1,32 @@
+"""SEAM 1: monotonic and wall time, and the one place where the system's randomness is read."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two clocks: one that only goes forward, and one that people read."""
+
+    def monotonic_ms(self) -> float:
+        """Milliseconds since some moment; never goes back."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970; may jump."""
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def monotonic_ms(self) -> float:
+        return time.monotonic() * 1000.0
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+def entropy() -> int:
+    """A seed that nobody can foresee, for the generators that are handed down."""
+    return int.from_bytes(os.urandom(16), "big")

@@ -1,0 +1,53 @@
+"""SEAM 3: listen over TCP, shaped like `asyncio.Protocol`; and the loop that runs it all.
+
+uvloop where it can be had, asyncio's own loop where not (15 to 20 % slower un-batched).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+
+class PortTakenError(OSError):
+    """The address to listen on is in use, not ours, or not to be had."""
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """The fastest event loop that is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def bind(host: str, port: int, backlog: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. An empty host means every address.
+
+    Raises `PortTakenError` with one line that says what is wrong.
+    """
+    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if host else 0)
+        listener.bind((host, port))
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        where = f"{host or '*'}:{port}"
+        raise PortTakenError(f"cannot listen on {where}: {error.strerror or error}") from error
+    return listener
+
+
+async def serve(
+    listener: socket.socket, factory: Callable[[], asyncio.Protocol], backlog: int
+) -> asyncio.AbstractServer:
+    """Accept connections on a bound socket, a protocol for each."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(factory, sock=listener, backlog=backlog)

@@ -1,0 +1,1 @@
+"""What tests of and against Coterie use: the simulator and its fakes."""

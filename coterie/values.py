@@ -1,0 +1,136 @@
+"""What callers hold: Stat, ACL, Id, permissions, create modes, events and states.
+
+Names and numbers are ZooKeeper's (`ZooDefs`, `CreateMode`, `Watcher.Event`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Final, NamedTuple
+
+
+class Perms(IntFlag):
+    """What an ACL entry permits."""
+
+    READ = 1
+    WRITE = 2
+    CREATE = 4
+    DELETE = 8
+    ADMIN = 16
+    ALL = 31
+
+
+class Id(NamedTuple):
+    """An identity: the scheme that vouches for it, and its name there."""
+
+    scheme: str
+    id: str
+
+
+class ACL(NamedTuple):
+    """One entry of an access control list: `perms` (bits of `Perms`) for `id`."""
+
+    perms: int
+    id: Id
+
+
+ACLs = tuple[ACL, ...]
+
+ANYONE: Final = Id("world", "anyone")
+AUTH_IDS: Final = Id("auth", "")
+OPEN_ACL: Final[ACLs] = (ACL(int(Perms.ALL), ANYONE),)
+READ_ACL: Final[ACLs] = (ACL(int(Perms.READ), ANYONE),)
+CREATOR_ALL_ACL: Final[ACLs] = (ACL(int(Perms.ALL), AUTH_IDS),)
+
+
+class Stat(NamedTuple):
+    """The metadata of a znode as a client sees it. Times are milliseconds since 1970."""
+
+    czxid: int
+    mzxid: int
+    ctime: int
+    mtime: int
+    version: int
+    cversion: int
+    aversion: int
+    ephemeral_owner: int
+    data_length: int
+    num_children: int
+    pzxid: int
+
+
+class CreateMode(IntEnum):
+    """The kinds of znode, numbered as the `flags` of a create request."""
+
+    PERSISTENT = 0
+    EPHEMERAL = 1
+    PERSISTENT_SEQUENTIAL = 2
+    EPHEMERAL_SEQUENTIAL = 3
+    CONTAINER = 4
+    PERSISTENT_TTL = 5
+    PERSISTENT_SEQUENTIAL_TTL = 6
+
+    @property
+    def ephemeral(self) -> bool:
+        return self in _EPHEMERAL
+
+    @property
+    def sequential(self) -> bool:
+        return self in _SEQUENTIAL
+
+    @property
+    def ttl(self) -> bool:
+        return self in _TTL
+
+
+_EPHEMERAL: Final = frozenset((CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL))
+_SEQUENTIAL: Final = frozenset(
+    (
+        CreateMode.PERSISTENT_SEQUENTIAL,
+        CreateMode.EPHEMERAL_SEQUENTIAL,
+        CreateMode.PERSISTENT_SEQUENTIAL_TTL,
+    )
+)
+_TTL: Final = frozenset((CreateMode.PERSISTENT_TTL, CreateMode.PERSISTENT_SEQUENTIAL_TTL))
+
+
+class EventType(IntEnum):
+    """What happened to a znode, in a watch event."""
+
+    NONE = -1
+    NODE_CREATED = 1
+    NODE_DELETED = 2
+    NODE_DATA_CHANGED = 3
+    NODE_CHILDREN_CHANGED = 4
+    DATA_WATCH_REMOVED = 5
+    CHILD_WATCH_REMOVED = 6
+    PERSISTENT_WATCH_REMOVED = 7
+
+
+class KeeperState(IntEnum):
+    """The state of a client's connection, in a watch event."""
+
+    DISCONNECTED = 0
+    SYNC_CONNECTED = 3
+    AUTH_FAILED = 4
+    CONNECTED_READ_ONLY = 5
+    SASL_AUTHENTICATED = 6
+    CLOSED = 7
+    EXPIRED = -112
+
+
+class AddWatchMode(IntEnum):
+    """How a watch set with addWatch fires: on the znode, or on its whole subtree."""
+
+    PERSISTENT = 0
+    PERSISTENT_RECURSIVE = 1
+
+
+class WatcherType(IntEnum):
+    """Which watches checkWatches and removeWatches mean."""
+
+    CHILDREN = 1
+    DATA = 2
+    ANY = 3
+    PERSISTENT = 4
+    PERSISTENT_RECURSIVE = 5

@@ -1,0 +1,1 @@
+"""Bytes to records and back: jute, frames, the client protocol, txns. Pure."""

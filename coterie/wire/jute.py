@@ -1,0 +1,222 @@
+"""The primitives of jute, and `record`: declare the fields once, get encode and decode.
+
+Jute (ZooKeeper's serialization) is big-endian and untagged. A null string, buffer or vector is
+the length -1. Rules: what was read from outside and does not fit raises `MarshallingError`;
+nothing here allocates more than the bytes it was given can justify.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_type_hints,
+)
+
+from coterie.errors import MarshallingError
+from coterie.values import ACL, OPEN_ACL, ACLs, Id
+
+_INT: Final = struct.Struct(">i")
+_LONG: Final = struct.Struct(">q")
+
+
+class Reader:
+    """A cursor over `data[pos:end]`; every read checks its bounds."""
+
+    __slots__ = ("data", "end", "pos")
+
+    def __init__(self, data: bytes, pos: int = 0, end: int | None = None) -> None:
+        self.data = data
+        self.pos = pos
+        self.end = len(data) if end is None else end
+
+    def _skip(self, count: int) -> int:
+        start = self.pos
+        if count > self.end - start:
+            raise MarshallingError
+        self.pos = start + count
+        return start
+
+    def byte(self) -> int:
+        return self.data[self._skip(1)]
+
+    def boolean(self) -> bool:
+        return self.data[self._skip(1)] != 0
+
+    def int32(self) -> int:
+        value: int = _INT.unpack_from(self.data, self._skip(4))[0]
+        return value
+
+    def int64(self) -> int:
+        value: int = _LONG.unpack_from(self.data, self._skip(8))[0]
+        return value
+
+    def raw(self, count: int) -> bytes:
+        start = self._skip(count)
+        return self.data[start : self.pos]
+
+    def buffer(self) -> bytes | None:
+        """A length-prefixed byte string; None is null. Also how paths are read."""
+        start = self.pos + 4
+        if start > self.end:
+            raise MarshallingError
+        length: int = _INT.unpack_from(self.data, self.pos)[0]
+        if length < 0:
+            if length != -1:
+                raise MarshallingError
+            self.pos = start
+            return None
+        stop = start + length
+        if stop > self.end:
+            raise MarshallingError
+        self.pos = stop
+        return self.data[start:stop]
+
+    def path(self) -> bytes:
+        """A string kept as its bytes; null becomes empty, which no znode is named."""
+        return self.buffer() or b""
+
+    def string(self) -> str:
+        """A string for people; as in Java, broken UTF-8 becomes U+FFFD and null is empty."""
+        return (self.buffer() or b"").decode("utf-8", "replace")
+
+    def count(self) -> int:
+        """The length of a vector, null counting as empty; a lie about it is caught here."""
+        length = self.int32()
+        if length < -1 or length > self.end - self.pos:
+            raise MarshallingError
+        return max(length, 0)
+
+    def at_end(self) -> bool:
+        return self.pos >= self.end
+
+
+def write_int(out: bytearray, value: int) -> None:
+    out += _INT.pack(value)
+
+
+def write_long(out: bytearray, value: int) -> None:
+    out += _LONG.pack(value)
+
+
+def write_boolean(out: bytearray, value: bool) -> None:
+    out.append(1 if value else 0)
+
+
+def write_buffer(out: bytearray, value: bytes | None) -> None:
+    if value is None:
+        out += b"\xff\xff\xff\xff"
+    else:
+        out += _INT.pack(len(value))
+        out += value
+
+
+def write_string(out: bytearray, value: str) -> None:
+    write_buffer(out, value.encode("utf-8", "surrogatepass"))
+
+
+def read_acls(reader: Reader) -> ACLs:
+    """vector<ACL>; null reads as empty, which every caller refuses alike.
+
+    The open ACL, which nearly every znode has, is known by its bytes and is one object.
+    """
+    if reader.data.startswith(_OPEN_BYTES, reader.pos, reader.end):
+        reader.pos += len(_OPEN_BYTES)
+        return OPEN_ACL
+    return tuple(
+        ACL(reader.int32(), Id(reader.string(), reader.string())) for _ in range(reader.count())
+    )
+
+
+def write_acls(out: bytearray, acls: ACLs) -> None:
+    write_int(out, len(acls))
+    for perms, (scheme, name) in acls:
+        write_int(out, perms)
+        write_string(out, scheme)
+        write_string(out, name)
+
+
+def _encoded(acls: ACLs) -> bytes:
+    out = bytearray()
+    write_acls(out, acls)
+    return bytes(out)
+
+
+_OPEN_BYTES: Final = _encoded(OPEN_ACL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """How one field travels."""
+
+    read: Callable[[Reader], Any]
+    write: Callable[[bytearray, Any], None]
+
+
+def _read_paths(reader: Reader) -> list[bytes]:
+    return [reader.path() for _ in range(reader.count())]
+
+
+def _write_paths(out: bytearray, paths: list[bytes]) -> None:
+    write_int(out, len(paths))
+    for path in paths:
+        write_buffer(out, path)
+
+
+Int = Annotated[int, _Field(Reader.int32, write_int)]
+Long = Annotated[int, _Field(Reader.int64, write_long)]
+Bool = Annotated[bool, _Field(Reader.boolean, write_boolean)]
+Buffer = Annotated[bytes | None, _Field(Reader.buffer, write_buffer)]
+Path = Annotated[bytes, _Field(Reader.path, write_buffer)]
+Text = Annotated[str, _Field(Reader.string, write_string)]
+Paths = Annotated[list[bytes], _Field(_read_paths, _write_paths)]
+Acls = Annotated[ACLs, _Field(read_acls, write_acls)]
+
+
+class Record:
+    """A jute struct; subclasses are made with `record` and declare their fields in wire order."""
+
+    __slots__ = ()
+    _codecs: ClassVar[tuple[tuple[str, _Field], ...]] = ()
+
+    def write(self, out: bytearray) -> None:
+        for name, codec in self._codecs:
+            codec.write(out, getattr(self, name))
+
+    def encode(self) -> bytes:
+        out = bytearray()
+        self.write(out)
+        return bytes(out)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Raises `MarshallingError` where the bytes end too early or a length lies."""
+        return cls(*[codec.read(reader) for _, codec in cls._codecs])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        return cls.read(Reader(data))
+
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass_transform()
+def record(cls: type[R]) -> type[R]:
+    """Class decorator: a slots dataclass whose annotated fields are the wire format, in order."""
+    made = dataclass(slots=True)(cls)
+    hints = get_type_hints(made, include_extras=True)
+    made._codecs = tuple(
+        (field.name, next(a for a in get_args(hints[field.name]) if isinstance(a, _Field)))
+        for field in fields(made)  # type: ignore[arg-type]
+    )
+    return made
