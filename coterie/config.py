@@ -2,10 +2,10 @@
 
 Rules: an attribute of `Config` carries its own `Setting`, so the reader, the defaults and the
 reference in the documentation are one table. The text is a Java properties file, as Apache's
-zoo.cfg is. A key that is not in the table is either one of Apache's that changes nothing here, which
-gives a notice, or an error: whoever starts a server gets what the file says or is told otherwise.
-Apache reads some keys as system properties, where a value that it cannot read becomes the default;
-here it is an error. Nothing is read from the environment, and no file is opened.
+zoo.cfg is. A key that is not in the table is either one of Apache's that changes nothing here,
+which gives a notice, or an error: whoever starts a server gets what the file says or is told
+otherwise. Where Apache takes a value that it cannot read for the default, this is an error too.
+Nothing is read from the environment, and no file is opened.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a value looks like in the file: `read` raises `ValueError` for what is not `allowed`."""
+    """How a value is written in the file: `read` raises `ValueError` for what is not `allowed`."""
 
     allowed: str
     read: Callable[[str], object]
@@ -161,7 +161,7 @@ class Config:
             "without a file: 127.0.0.1",
         ),
     ] = ""
-    listen_backlog: Annotated[
+    client_port_backlog: Annotated[
         int,
         Setting(
             "clientPortListenBacklog",
@@ -188,7 +188,7 @@ class Config:
             "the longest session timeout that a client gets; -1: twenty ticks",
         ),
     ] = -1
-    client_connections_max: Annotated[
+    connections_per_ip_max: Annotated[
         int,
         Setting(
             "maxClientCnxns",
@@ -300,7 +300,7 @@ class Config:
             "time between purges, in hours unless it bears ms, s, m, h or d; 0: no purges",
         ),
     ] = 0
-    words_whitelist: Annotated[
+    four_letter_words: Annotated[
         frozenset[str],
         Setting(
             "4lw.commands.whitelist",
@@ -413,46 +413,45 @@ SETTINGS: Final[dict[str, tuple[str, Setting]]] = {
 PREFIX: Final = "zookeeper."
 """What Apache calls the same settings by as system properties; allowed before any key."""
 
-_NOTED: Final[tuple[tuple[str, str], ...]] = (
-    (
-        "it is about an ensemble, and this server runs alone",
-        "initLimit syncLimit connectToLearnerMasterLimit electionAlg peerType group. weight. "
-        "standaloneEnabled reconfigEnabled quorumListenOnAllIPs syncEnabled observerMasterPort "
-        "localSessionsEnabled localSessionsUpgradingEnabled sslQuorum sslQuorumReloadCertFiles "
-        "portUnification quorum. multiAddress. oraclePath commitLogCount snapshotSizeFactor "
-        "leaderServes fastleader. cnxTimeout quorumCnxnTimeoutMs electionPortBindRetry "
-        "tcpKeepAlive leaderConnectDelayDuringRetryMs leader. learner. follower. observer. "
-        "observerMaster. forceSnapshotSync readonlymode.enabled enableEagerACLCheck "
-        "forward_learner_requests_to_commit_processor_disabled",
-    ),
-    (
-        "it tunes parts of Apache's server that this one does not have",
-        "flushDelay maxBatchSize maxWriteQueuePollTime commitProcessor. nio. netty. "
-        "serverCnxnFactory intBufferStartingSizeBytes maxResponseCacheSize bitHashCacheSize "
-        "maxGetChildrenResponseCacheSize watchManagerName watcherCleanIntervalInSeconds "
-        "watcherCleanThreadsNum watcherCleanThreshold maxInProcessingDeadWatchers pathStats. "
-        "messageTracker. jute.maxbuffer.extrasize serializeLastProcessedZxid.enabled jvm. "
-        "fips-mode clientTcpKeepAlive",
-    ),
-    (
-        "this version leaves overload to globalOutstandingLimit",
-        "largeRequestMaxBytes largeRequestThreshold connection_throttle_* request_throttle_* "
-        "request_stale_* request_throttler.shutdownTimeout throttled_op_wait_time",
-    ),
-    ("this version has no HTTP pages and no metrics exporter", "admin. metricsProvider."),
-    ("this version writes no audit log", "audit."),
-    (
-        "this version has no TLS and no SASL: clients that need them are not let in",
-        "ssl. client.portUnification client.certReload authProvider. sasl. kerberos. security. "
-        "requireKerberosConfig superUser SASLAuthenticationProvider. X509AuthenticationProvider. "
-        "IPAuthenticationProvider. letAnySaslUserDoX allowSaslFailedClients server.realm kinit "
-        "ensembleAuthName enforce.auth.schemes",
-    ),
-    (
-        "data directories are made when they are missing, and snapshots are not compressed",
-        "datadir.autocreate db.autocreate snapshot.compression.method",
-    ),
-)
+_NOTED: Final[dict[str, str]] = {
+    "it is about an ensemble, and this server runs alone": """
+        initLimit syncLimit connectToLearnerMasterLimit electionAlg peerType group. weight.
+        standaloneEnabled reconfigEnabled quorumListenOnAllIPs syncEnabled observerMasterPort
+        localSessionsEnabled localSessionsUpgradingEnabled sslQuorum sslQuorumReloadCertFiles
+        portUnification quorum. multiAddress. oraclePath commitLogCount snapshotSizeFactor
+        leaderServes fastleader. cnxTimeout quorumCnxnTimeoutMs electionPortBindRetry tcpKeepAlive
+        leaderConnectDelayDuringRetryMs leader. learner. follower. observer. observerMaster.
+        forceSnapshotSync readonlymode.enabled enableEagerACLCheck
+        forward_learner_requests_to_commit_processor_disabled
+    """,
+    "it tunes parts of Apache's server that this one does not have": """
+        flushDelay maxBatchSize maxWriteQueuePollTime commitProcessor. nio. netty.
+        serverCnxnFactory intBufferStartingSizeBytes maxResponseCacheSize bitHashCacheSize
+        maxGetChildrenResponseCacheSize watchManagerName watcherCleanIntervalInSeconds
+        watcherCleanThreadsNum watcherCleanThreshold maxInProcessingDeadWatchers pathStats.
+        messageTracker. jute.maxbuffer.extrasize serializeLastProcessedZxid.enabled jvm. fips-mode
+        clientTcpKeepAlive
+    """,
+    "this version leaves overload to globalOutstandingLimit": """
+        largeRequestMaxBytes largeRequestThreshold connection_throttle_* request_throttle_*
+        request_stale_* request_throttler.shutdownTimeout throttled_op_wait_time
+    """,
+    "this version has no HTTP pages and no metrics exporter": """
+        admin. metricsProvider.
+    """,
+    "this version writes no audit log": """
+        audit.
+    """,
+    "this version has no TLS and no SASL: clients that need them are not let in": """
+        ssl. client.portUnification client.certReload authProvider. sasl. kerberos. security.
+        requireKerberosConfig superUser SASLAuthenticationProvider. X509AuthenticationProvider.
+        IPAuthenticationProvider. letAnySaslUserDoX allowSaslFailedClients server.realm kinit
+        ensembleAuthName enforce.auth.schemes
+    """,
+    "data directories are made when they are missing, and snapshots are not compressed": """
+        datadir.autocreate db.autocreate snapshot.compression.method
+    """,
+}
 """Apache's keys that change nothing here, by the reason. A dot or a star ends a prefix of keys."""
 
 _REFUSED: Final[dict[str, tuple[str | None, str]]] = {
@@ -521,7 +520,7 @@ def embedded_default(data_dir: str, host: str = "127.0.0.1", port: int = 2181) -
     )
     if not _is_loopback(host):
         return config
-    return replace(config, client_connections_max=0, words_whitelist=frozenset({_EVERY_WORD}))
+    return replace(config, connections_per_ip_max=0, four_letter_words=frozenset({_EVERY_WORD}))
 
 
 def reference() -> str:
@@ -533,7 +532,7 @@ def reference() -> str:
         default = f"`{setting.kind.show(value)}`" if value not in ("", None) else ""
         rows.append(f"| `{key}` | {default} | {setting.meaning} |")
     rows += ["", "| Apache's keys that change nothing here | Because |", "|---|---|"]
-    for reason, keys in _NOTED:
+    for reason, keys in _NOTED.items():
         listed = ", ".join(
             f"`{key}*`" if key.endswith(".") else f"`{key}`" for key in keys.split()
         )
@@ -557,13 +556,13 @@ def _read(setting: Setting, text: str, line: int) -> tuple[object, str | None]:
 
 
 def _pass_over(name: str, value: str, line: int) -> str | None:
-    """What is to be said about a key that is no setting; raises `ConfigError` if it is an error."""
+    """What is to be said about a key that is no setting, unless it is a `ConfigError`."""
     if name in _REFUSED:
         harmless, reason = _REFUSED[name]
         if value.lower() == harmless:
             return None
         raise ConfigError(reason, key=name, line=line)
-    for reason, keys in _NOTED:
+    for reason, keys in _NOTED.items():
         for key in keys.split():
             prefix = key.removesuffix("*")
             if name == key or (prefix[-1] in "._" and name.startswith(prefix)):
@@ -577,7 +576,7 @@ def _closest(name: str) -> str | None:
     """The known key that `name` may be a slip of."""
     from difflib import get_close_matches  # for a mistake only: it is slow to import
 
-    noted = [key for _, keys in _NOTED for key in keys.split() if key[-1] not in ".*"]
+    noted = [key for keys in _NOTED.values() for key in keys.split() if key[-1] not in ".*"]
     known = {key.lower(): key for key in [*SETTINGS, *_REFUSED, *noted]}
     found = get_close_matches(name.lower(), known, n=1)
     return known[found[0]] if found else None

@@ -5,19 +5,19 @@ Names and numbers are ZooKeeper's (`ZooDefs`, `CreateMode`, `Watcher.Event`).
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 
-class Perms(IntFlag):
-    """What an ACL entry permits."""
+class Perms:
+    """What an ACL entry permits: bits, as plain integers."""
 
-    READ = 1
-    WRITE = 2
-    CREATE = 4
-    DELETE = 8
-    ADMIN = 16
-    ALL = 31
+    READ: Final = 1
+    WRITE: Final = 2
+    CREATE: Final = 4
+    DELETE: Final = 8
+    ADMIN: Final = 16
+    ALL: Final = 31
 
 
 class Id(NamedTuple):
@@ -38,9 +38,9 @@ ACLs = tuple[ACL, ...]
 
 ANYONE: Final = Id("world", "anyone")
 AUTH_IDS: Final = Id("auth", "")
-OPEN_ACL: Final[ACLs] = (ACL(int(Perms.ALL), ANYONE),)
-READ_ACL: Final[ACLs] = (ACL(int(Perms.READ), ANYONE),)
-CREATOR_ALL_ACL: Final[ACLs] = (ACL(int(Perms.ALL), AUTH_IDS),)
+OPEN_ACL: Final[ACLs] = (ACL(Perms.ALL, ANYONE),)
+READ_ACL: Final[ACLs] = (ACL(Perms.READ, ANYONE),)
+CREATOR_ALL_ACL: Final[ACLs] = (ACL(Perms.ALL, AUTH_IDS),)
 
 
 class Stat(NamedTuple):
@@ -92,6 +92,10 @@ _SEQUENTIAL: Final = frozenset(
     )
 )
 _TTL: Final = frozenset((CreateMode.PERSISTENT_TTL, CreateMode.PERSISTENT_SEQUENTIAL_TTL))
+
+
+MODES: Final[dict[int, CreateMode]] = {int(mode): mode for mode in CreateMode}
+"""The create modes by their `flags`."""
 
 
 class EventType(IntEnum):

@@ -44,7 +44,7 @@ from coterie.errors import (
     UnimplementedError,
     ZooKeeperError,
 )
-from coterie.values import ACLs, CreateMode, Id, Perms
+from coterie.values import MODES, ACLs, CreateMode, Id, Perms
 from coterie.wire import requests, txns
 from coterie.wire.jute import Reader, Record
 from coterie.wire.requests import Op
@@ -124,8 +124,8 @@ class Prepare:
         self._quotas = quotas
         self._limits = limits
         self._changes: dict[bytes, Change] = {}
-        self._touched: deque[tuple[int, list[bytes]]] = deque()
-        self._paths: list[bytes] = []
+        self._touched: deque[tuple[int, dict[bytes, int]]] = deque()
+        self._shares: dict[bytes, int] = {}
         self._undo: list[tuple[bytes, Change | None]] | None = None
         self._write = Write(None, 0, 0, 0, b"")
         self._time_ms = 0
@@ -168,12 +168,14 @@ class Prepare:
     def _finish(self, kind: int, body: Record, encoded: bytes | None = None) -> Txn:
         write = self._write
         digest = self.digest if self._limits.digest and kind != Op.ERROR else None
-        if self._paths:
-            self._touched.append((self.zxid, self._paths))
-            self._paths = []
-        return Txn(
+        txn = Txn(
             write.session_id, write.cxid, self.zxid, self._time_ms, kind, body, digest, encoded
         )
+        if self._shares:
+            txn.shares = self._shares
+            self._touched.append((self.zxid, self._shares))
+            self._shares = {}
+        return txn
 
     def _sliced(self, request: Record, body: Record, end: int) -> bytes | None:
         """The txn's body cut out of the request, where they agree but for the last fields."""
@@ -226,7 +228,7 @@ class Prepare:
                 del self._changes[path]
             else:
                 self._changes[path] = before
-        self._paths = []
+        self._shares = {}
         self.digest = digest
 
     def _session(self, write: Write, reader: Reader) -> Record:
@@ -255,20 +257,34 @@ class Prepare:
         if session is None or session.closing:
             raise SessionExpiredError
 
-    def _look(self, path: bytes) -> Change:
-        """A znode as it will be; raises `NoNodeError`."""
-        if not path:
-            path = paths.ROOT
+    def _look(self, path: bytes, perms: int = 0) -> tuple[Node, int, int]:
+        """A znode as it will be, the number of its children, and its digest.
+
+        Raises `NoNodeError`, and `NoAuthError` unless the client may do `perms` to it.
+        """
         change = self._changes.get(path)
         if change is None:
             node = self._tree.nodes.get(path)
             if node is None:
-                raise NoNodeError(paths.text(path))
+                raise NoNodeError
             digest = node_digest(path, node) if node.digest is None else node.digest
-            return Change(0, node, node.count(), digest)
-        if change.node is None:
-            raise NoNodeError(paths.text(path))
-        return change
+            found = (node, node.count(), digest)
+        elif change.node is None:
+            raise NoNodeError
+        else:
+            found = (change.node, change.children, change.digest)
+        if perms and not self._access.allows(found[0].acl, perms, self._write.ids):
+            raise NoAuthError
+        return found
+
+    def _look_valid(self, path: bytes, perms: int) -> tuple[Node, int, int]:
+        """As `_look`; a path that no znode can have is `BadArgumentsError`."""
+        try:
+            return self._look(path, perms)
+        except NoNodeError:
+            if paths.valid(path):
+                raise
+            raise BadArgumentsError from None
 
     def _put(self, path: bytes, node: Node | None, children: int, before: int) -> None:
         if self._undo is not None:
@@ -278,14 +294,10 @@ class Prepare:
             digest = node_digest(path, node)
         self.digest += digest - before
         self._changes[path] = Change(self.zxid, node, children, digest)
-        self._paths.append(path)
-
-    def _allow(self, acl: ACLs, perms: int) -> None:
-        if not self._access.allows(acl, perms, self._write.ids):
-            raise NoAuthError
+        self._shares[path] = digest
 
     def _create(self, op: int, request: Record) -> Record:
-        assert isinstance(request, requests.CreateRequest | requests.CreateTTLRequest)
+        assert isinstance(request, (requests.CreateRequest, requests.CreateTTLRequest))
         mode, owner = self._mode(op, request)
         self._check_session()
         path = request.path
@@ -294,23 +306,21 @@ class Prepare:
             raise BadArgumentsError
         parent_path = path[:cut] or paths.ROOT
         acl = self._access.fix(request.acl, self._write.ids)
-        parent = self._look(parent_path)
-        assert parent.node is not None
-        self._allow(parent.node.acl, Perms.CREATE)
+        parent, siblings, parent_digest = self._look(parent_path, Perms.CREATE)
         if mode.sequential:
-            path += paths.sequence(parent.node.cversion)
+            path += paths.sequence(parent.cversion)
         if not paths.valid(path):
             raise BadArgumentsError
         if self._exists(path):
             raise NodeExistsError
-        if is_ephemeral(parent.node.owner):
+        if is_ephemeral(parent.owner):
             raise NoChildrenForEphemeralsError
         self._quotas.check(path, len(request.data or b""), 1)
-        cversion = int32(parent.node.cversion + 1)
-        above = _next(parent.node)
+        cversion = int32(parent.cversion + 1)
+        above = _next(parent)
         above.cversion = cversion
         above.pzxid = self.zxid
-        self._put(parent_path, above, parent.children + 1, parent.digest)
+        self._put(parent_path, above, siblings + 1, parent_digest)
         node = Node(request.data, acl, owner, self.zxid, self._time_ms)
         self._put(path, node, 0, 0)
         if op == Op.CREATE_CONTAINER:
@@ -327,10 +337,9 @@ class Prepare:
         The txn's type decides about containers: as with Apache, create with the container flag
         makes a persistent znode.
         """
-        try:
-            mode = CreateMode(request.flags)
-        except ValueError:
-            raise BadArgumentsError from None
+        mode = MODES.get(request.flags)
+        if mode is None:
+            raise BadArgumentsError
         if mode.ttl and not self._limits.ttl_nodes:
             raise UnimplementedError
         if isinstance(request, requests.CreateTTLRequest):
@@ -357,14 +366,10 @@ class Prepare:
         assert isinstance(request, requests.DeleteRequest)
         self._check_session()
         path = request.path
-        parent_path = self._parent_of_removable(path)
-        parent = self._look(parent_path)
-        assert parent.node is not None
-        self._allow(parent.node.acl, Perms.DELETE)
-        change = self._look(path)
-        assert change.node is not None
-        _next_version(change.node.version, request.version)
-        if change.children:
+        self._look(self._parent_of_removable(path), Perms.DELETE)
+        node, children, _ = self._look(path)
+        _next_version(node.version, request.version)
+        if children:
             raise NotEmptyError
         self._remove(path)
         return txns.DeleteTxn(path)
@@ -374,35 +379,28 @@ class Prepare:
         assert isinstance(request, requests.PathRequest)
         path = request.path
         self._parent_of_removable(path)
-        change = self._look(path)
-        assert change.node is not None
-        if change.children:
+        node, children, _ = self._look(path)
+        if children:
             raise NotEmptyError
-        if is_ephemeral(change.node.owner):
+        if is_ephemeral(node.owner):
             raise BadVersionError
         self._remove(path)
         return txns.DeleteTxn(path)
 
     def _remove(self, path: bytes) -> None:
         parent_path = path[: path.rindex(b"/")] or paths.ROOT
-        parent = self._look(parent_path)
-        change = self._look(path)
-        assert parent.node is not None
-        above = _next(parent.node)
+        parent, siblings, parent_digest = self._look(parent_path)
+        _, _, digest = self._look(path)
+        above = _next(parent)
         above.pzxid = self.zxid
-        self._put(parent_path, above, parent.children - 1, parent.digest)
-        self._put(path, None, 0, change.digest)
+        self._put(parent_path, above, siblings - 1, parent_digest)
+        self._put(path, None, 0, digest)
 
     def _set_data(self, op: int, request: Record) -> Record:
         assert isinstance(request, requests.SetDataRequest)
         self._check_session()
         path = request.path
-        if not paths.valid(path):
-            raise BadArgumentsError
-        change = self._look(path)
-        node = change.node
-        assert node is not None
-        self._allow(node.acl, Perms.WRITE)
+        node, children, digest = self._look_valid(path, Perms.WRITE)
         more = len(request.data or b"") - len(node.data or b"")
         self._quotas.check(path, more, 0)
         version = _next_version(node.version, request.version)
@@ -411,7 +409,7 @@ class Prepare:
         after.mtime = self._time_ms
         after.mzxid = self.zxid
         after.data = request.data
-        self._put(path, after, change.children, change.digest)
+        self._put(path, after, children, digest)
         return txns.SetDataTxn(path, request.data, version)
 
     def _set_acl(self, op: int, request: Record) -> Record:
@@ -421,25 +419,18 @@ class Prepare:
         if not paths.valid(path):
             raise BadArgumentsError
         acl = self._access.fix(request.acl, self._write.ids)
-        change = self._look(path)
-        node = change.node
-        assert node is not None
-        self._allow(node.acl, Perms.ADMIN)
+        node, children, digest = self._look(path, Perms.ADMIN)
         version = _next_version(node.aversion, request.version)
         after = _next(node)
         after.acl = acl
         after.aversion = version
-        self._put(path, after, change.children, change.digest)
+        self._put(path, after, children, digest)
         return txns.SetACLTxn(path, acl, version)
 
     def _check(self, op: int, request: Record) -> Record:
         assert isinstance(request, requests.CheckVersionRequest)
         self._check_session()
-        if not paths.valid(request.path):
-            raise BadArgumentsError
-        node = self._look(request.path).node
-        assert node is not None
-        self._allow(node.acl, Perms.READ)
+        node, _, _ = self._look_valid(request.path, Perms.READ)
         version = _next_version(node.version, request.version)
         return txns.CheckVersionTxn(request.path, version)
 

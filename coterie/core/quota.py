@@ -41,7 +41,7 @@ class Quotas:
         self.exceeded = 0
         """How often a limit was broken, soft ones included."""
         self._rebuild()
-        tree.resized = self._resized
+        tree.quota_changed = self._quota_changed
 
     def _rebuild(self) -> None:
         stack = [QUOTA]
@@ -50,31 +50,31 @@ class Quotas:
             node = self._tree.nodes[path]
             if path.endswith(_LIMITS) and not node.children:
                 limited = path[len(QUOTA) : -len(_LIMITS)]
-                self._limited.add(limited)
+                self._limit(limited, True)
                 self._recount(limited)
             stack.extend(sorted(node.children or ()))
 
+    def _limit(self, limited: bytes, on: bool) -> None:
+        """Quotas that nobody has set cost nothing: the tree tells of sizes only while one is."""
+        if on:
+            self._limited.add(limited)
+        else:
+            self._limited.discard(limited)
+        self._tree.resized = self._resized if self._limited else None
+
     def _resized(self, path: bytes, more_bytes: int, more_nodes: int) -> None:
-        if path.startswith(b"/zookeeper/quota/"):
-            self._quota_changed(path, more_nodes)
         limited = self._nearest(path)
-        if limited is None:
-            return
-        node = self._tree.get(QUOTA + limited + _STATS)
-        if node is not None:
+        node = self._tree.get(QUOTA + limited + _STATS) if limited is not None else None
+        if limited is not None and node is not None:
             used = parse(node.data)
             count = used.get("count", -1) + more_nodes
             size = used.get("bytes", -1) + more_bytes
             self._tree.set_local(QUOTA + limited + _STATS, _text(count, size))
 
-    def _quota_changed(self, path: bytes, more_nodes: int) -> None:
-        if path.endswith(_LIMITS) and more_nodes:
-            limited = path[len(QUOTA) : -len(_LIMITS)]
-            if more_nodes > 0:
-                self._limited.add(limited)
-            else:
-                self._limited.discard(limited)
-        elif path.endswith(_STATS) and more_nodes > 0:
+    def _quota_changed(self, path: bytes, there: bool) -> None:
+        if path.endswith(_LIMITS):
+            self._limit(path[len(QUOTA) : -len(_LIMITS)], there)
+        elif path.endswith(_STATS) and there:
             self._recount(path[len(QUOTA) : -len(_STATS)])
 
     def _nearest(self, path: bytes) -> bytes | None:

@@ -332,9 +332,10 @@ class Server:
             before = len(out)
             self._dispatch(connection, xid, op, chunk, pos + 12, frame_end)
             pos = frame_end
-            size += sum(map(len, out[before:]))
-            if size > _OUT_BYTES_MAX:
-                connection.hold |= connections.HOLD_OUTPUT
+            if len(out) > before:
+                size += sum(map(len, out[before:]))
+                if size > _OUT_BYTES_MAX:
+                    connection.hold |= connections.HOLD_OUTPUT
             if connection.hold:
                 break
         connection.received += count
@@ -424,7 +425,8 @@ class Server:
 
     def commit(self, txn: Txn, write: Write | None) -> None:
         """Apply the next txn and answer the write that it came from, if that was made here."""
-        events: list[Event] | None = [] if self.watches else None
+        watched = self.watches.data.by_path or self.watches.children.by_path
+        events: list[Event] | None = [] if watched else None
         outcome = self.tree.apply(txn, events)
         if events:
             self._fire(events, txn.zxid)

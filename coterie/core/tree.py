@@ -32,6 +32,7 @@ TTL_OWNER: Final = 0xFF << 56
 TTL_MS_MAX: Final = 2**40 - 1
 
 _DIGEST_STAT: Final = Struct(">qqqqqiiiq").pack
+_QUOTAS: Final = QUOTA + b"/"
 _CROWD_MIN: Final = 16_384
 _REPLY_BYTES_MAX: Final = 65_536
 _REPLIES_BYTES_MAX: Final = 32 * 2**20
@@ -201,8 +202,9 @@ def node_digest(path: bytes, node: Node) -> int:
 class Tree:
     """The replicated state: znodes, and the sessions that exist with their time-outs.
 
-    `zxid` is the last txn applied. `nodes` is for looking up only. `resized`, when set, is told
-    of every znode that comes, goes or changes its size: path, bytes more, znodes more.
+    `zxid` is the last txn applied. `nodes` is for looking up only. Who keeps quotas is told of
+    every znode that comes, goes or changes its size (`resized`: path, bytes more, znodes more)
+    and of every one under /zookeeper/quota that comes or goes (`quota_changed`).
     """
 
     def __init__(self) -> None:
@@ -218,10 +220,12 @@ class Tree:
         """Off while a fuzzy snapshot is being made right by replaying the log over it."""
         self.data_bytes = 0
         self.resized: Callable[[bytes, int, int], None] | None = None
+        self.quota_changed: Callable[[bytes, bool], None] | None = None
         self._acls: dict[ACLs, ACLs] = {OPEN_ACL: OPEN_ACL, READ_ACL: READ_ACL}
         self._cached: list[Node] = []
         self._cached_bytes = 0
         self._events: list[Event] | None = None
+        self._shares: dict[bytes, int] | None = None
         self._appliers: dict[int, Callable[[Txn, Outcome], None]] = {
             Op.CREATE: self._apply_create,
             Op.CREATE2: self._apply_create,
@@ -340,7 +344,8 @@ class Tree:
         self._count(path, node, 1)
 
     def _count(self, path: bytes, node: Node, sign: int) -> None:
-        self.digest += sign * node_digest(path, node)
+        share = self._shares.get(path) if self._shares is not None and sign > 0 else None
+        self.digest += sign * (node_digest(path, node) if share is None else share)
         self.data_bytes += sign * (len(path) + len(node.data or b""))
 
     def set_local(self, path: bytes, data: bytes) -> None:
@@ -354,6 +359,7 @@ class Tree:
         """Do what `txn` says; what it did to each znode is added to `events` for the watches."""
         outcome = Outcome(txn.type)
         self._events = events
+        self._shares = txn.shares
         self._appliers[txn.type](txn, outcome)
         self.zxid = max(self.zxid, txn.zxid)
         if txn.digest is not None and txn.digest != self.digest and self.checks_digest:
@@ -416,6 +422,8 @@ class Tree:
         self._count(path, node, 1)
         if self.resized is not None:
             self.resized(path, len(data or b""), 1)
+        if path.startswith(_QUOTAS) and self.quota_changed is not None:
+            self.quota_changed(path, True)
         if self._events is not None:
             self._events.append((EventType.NODE_CREATED, path, acl))
             self._events.append((EventType.NODE_CHILDREN_CHANGED, parent_path, parent.acl))
@@ -451,6 +459,8 @@ class Tree:
         self._count(path, node, -1)
         if self.resized is not None:
             self.resized(path, -len(node.data or b""), -1)
+        if path.startswith(_QUOTAS) and self.quota_changed is not None:
+            self.quota_changed(path, False)
         if self._events is not None:
             self._events.append((EventType.NODE_DELETED, path, node.acl))
             self._events.append((EventType.NODE_CHILDREN_CHANGED, parent_path, parent.acl))
@@ -547,8 +557,11 @@ class Tree:
 
     def _changed(self, path: bytes, node: Node, before: int) -> None:
         self._forget(node)
-        node.digest = node_digest(path, node)
-        self.digest += node.digest - before
+        share = self._shares.get(path) if self._shares is not None else None
+        if share is None:
+            share = node_digest(path, node)
+        node.digest = share
+        self.digest += share - before
 
     def _forget(self, node: Node) -> None:
         if node.reply is not None:

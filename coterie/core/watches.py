@@ -98,9 +98,6 @@ class Watches:
         self.data = Table()
         self.children = Table()
 
-    def __bool__(self) -> bool:
-        return bool(self.data.by_path or self.children.by_path)
-
     def add(self, path: bytes, watcher: Connection, mode: int) -> None:
         """Set a persistent or recursive watch; the znode need not exist."""
         self.data.add(path, watcher, mode)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from coterie.core.connection import HOLD_CLOSED, HOLD_OUTPUT, Connection
 
@@ -32,8 +32,8 @@ class ClientPort:
         self._total_max = total_max
         self._by_ip: dict[str, int] = {}
 
-    def protocol(self) -> ClientProtocol:
-        return ClientProtocol(self)
+    def protocol(self) -> asyncio.Protocol:
+        return cast(asyncio.Protocol, ClientProtocol(self))
 
     def admit(self, ip: str) -> bool:
         """Count a new connection, unless it is one too many; 0 means no limit."""
@@ -54,8 +54,12 @@ class ClientPort:
             del self._by_ip[ip]
 
 
-class ClientProtocol(asyncio.Protocol):
-    """One client connection: moves bytes between a transport and the machine."""
+class ClientProtocol:
+    """One client connection: moves bytes between a transport and the machine.
+
+    An `asyncio.Protocol` by its methods. It does not inherit from it, so that mypyc can make a
+    native class of it.
+    """
 
     __slots__ = ("_connection", "_driver", "_full", "_port", "_transport")
 
@@ -67,17 +71,14 @@ class ClientProtocol(asyncio.Protocol):
         self._full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # A TCP transport, though uvloop's does not inherit from asyncio.Transport.
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        if not peer:
-            transport.abort()
-            return
-        ip = peer[0].removeprefix("::ffff:")
-        if not self._port.admit(ip):
-            transport.abort()
+        ip = peer[0].removeprefix("::ffff:") if peer else ""
+        if not peer or not self._port.admit(ip):
+            self._transport.abort()
             return
         self._driver.begin()
-        self._transport = transport
         connection = self._driver.member.connected(ip, peer[1], self._driver.now_ms)
         self._connection = connection
         self._driver.protocols[connection] = self
@@ -166,6 +167,10 @@ class ClientProtocol(asyncio.Protocol):
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def eof_received(self) -> bool:
+        """The client will send no more; close."""
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
         connection, self._connection = self._connection, None

@@ -19,7 +19,7 @@ from coterie.core.member import Standalone
 from coterie.runtime.clients import ClientProtocol
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
-from coterie.storage.txnlog import StorageFailedError
+from coterie.storage.errors import StorageFailedError
 from coterie.system.clock import Clock
 from coterie.system.worker import Worker
 from coterie.wire.txns import Txn

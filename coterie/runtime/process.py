@@ -21,7 +21,7 @@ from coterie.core.tree import Tree
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
 from coterie.storage.store import Store
-from coterie.storage.txnlog import StorageError
+from coterie.storage.errors import StorageError
 from coterie.system import transport
 from coterie.system.clock import SystemClock, entropy
 from coterie.system.files import OSFiles

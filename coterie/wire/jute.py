@@ -53,7 +53,11 @@ class Reader:
         return self.data[self._skip(1)] != 0
 
     def int32(self) -> int:
-        value: int = _INT.unpack_from(self.data, self._skip(4))[0]
+        pos = self.pos
+        if pos + 4 > self.end:
+            raise MarshallingError
+        self.pos = pos + 4
+        value: int = _INT.unpack_from(self.data, pos)[0]
         return value
 
     def int64(self) -> int:

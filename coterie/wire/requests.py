@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
 from coterie.errors import MarshallingError
 from coterie.values import Stat
@@ -24,6 +23,7 @@ from coterie.wire.jute import (
     Reader,
     Record,
     Text,
+    read_acls,
     record,
     write_buffer,
 )
@@ -34,47 +34,56 @@ AUTH_XID: Final = -4
 SET_WATCHES_XID: Final = -8
 
 
-class Op(IntEnum):
-    """What a request asks for; also the type of a txn, where one comes of it."""
+class Op:
+    """What a request asks for; also the type of a txn, where one comes of it.
 
-    NOTIFICATION = 0
-    CREATE = 1
-    DELETE = 2
-    EXISTS = 3
-    GET_DATA = 4
-    SET_DATA = 5
-    GET_ACL = 6
-    SET_ACL = 7
-    GET_CHILDREN = 8
-    SYNC = 9
-    PING = 11
-    GET_CHILDREN2 = 12
-    CHECK = 13
-    MULTI = 14
-    CREATE2 = 15
-    RECONFIG = 16
-    CHECK_WATCHES = 17
-    REMOVE_WATCHES = 18
-    CREATE_CONTAINER = 19
-    DELETE_CONTAINER = 20
-    CREATE_TTL = 21
-    MULTI_READ = 22
-    AUTH = 100
-    SET_WATCHES = 101
-    SASL = 102
-    GET_EPHEMERALS = 103
-    GET_ALL_CHILDREN_NUMBER = 104
-    SET_WATCHES2 = 105
-    ADD_WATCH = 106
-    WHO_AM_I = 107
-    CREATE_SESSION = -10
-    CLOSE_SESSION = -11
-    ERROR = -1
+    Plain integers: looking a member up in an enum costs 80 ns, and a request does it ten times.
+    """
+
+    NOTIFICATION: Final = 0
+    CREATE: Final = 1
+    DELETE: Final = 2
+    EXISTS: Final = 3
+    GET_DATA: Final = 4
+    SET_DATA: Final = 5
+    GET_ACL: Final = 6
+    SET_ACL: Final = 7
+    GET_CHILDREN: Final = 8
+    SYNC: Final = 9
+    PING: Final = 11
+    GET_CHILDREN2: Final = 12
+    CHECK: Final = 13
+    MULTI: Final = 14
+    CREATE2: Final = 15
+    RECONFIG: Final = 16
+    CHECK_WATCHES: Final = 17
+    REMOVE_WATCHES: Final = 18
+    CREATE_CONTAINER: Final = 19
+    DELETE_CONTAINER: Final = 20
+    CREATE_TTL: Final = 21
+    MULTI_READ: Final = 22
+    AUTH: Final = 100
+    SET_WATCHES: Final = 101
+    SASL: Final = 102
+    GET_EPHEMERALS: Final = 103
+    GET_ALL_CHILDREN_NUMBER: Final = 104
+    SET_WATCHES2: Final = 105
+    ADD_WATCH: Final = 106
+    WHO_AM_I: Final = 107
+    CREATE_SESSION: Final = -10
+    CLOSE_SESSION: Final = -11
+    ERROR: Final = -1
+
+
+OP_NAMES: Final[dict[int, str]] = {
+    code: name for name, code in vars(Op).items() if isinstance(code, int)
+}
 
 
 REPLY_HEADER: Final = struct.Struct(">iiqi")
 """frame length, xid, zxid, error: what every reply starts with."""
 
+_INT: Final = struct.Struct(">i").unpack_from
 STAT: Final = struct.Struct(">qqqqiiiqiiq")
 """A Stat as clients see it, 68 bytes, in the order of `values.Stat`."""
 
@@ -122,6 +131,11 @@ class CreateRequest(Record):
     acl: Acls
     flags: Int
 
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """As generated, but without a call through the table for each field: it is hot."""
+        return cls(reader.buffer() or b"", reader.buffer(), read_acls(reader), reader.int32())
+
 
 @record
 class CreateTTLRequest(Record):
@@ -158,6 +172,23 @@ class SetDataRequest(Record):
     path: Path
     data: Buffer
     version: Int
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """As generated, but without a call for each field: half of all writes are these."""
+        data, start, end = reader.data, reader.pos, reader.end
+        if end - start < 12:
+            raise MarshallingError
+        split = start + 8 + _INT(data, start)[0]
+        if not start + 8 <= split <= end - 4:
+            raise MarshallingError
+        size: int = _INT(data, split - 4)[0]
+        tail = split + max(size, 0)
+        if size < -1 or tail > end - 4:
+            raise MarshallingError
+        reader.pos = tail + 4
+        value = None if size == -1 else data[split:tail]
+        return cls(data[start + 4 : split - 4], value, _INT(data, tail)[0])
 
 
 @record

@@ -152,7 +152,11 @@ BODIES: Final[dict[int, type[Record]]] = {
 
 
 class Txn:
-    """One numbered change. `digest` is the tree's digest after it, or None where none is kept."""
+    """One numbered change. `digest` is the tree's digest after it, or None where none is kept.
+
+    `shares` are the digests of the znodes that it changes, where the server that numbered it is
+    the one that applies it: they need not be computed twice. They do not travel.
+    """
 
     __slots__ = (
         "body",
@@ -160,6 +164,7 @@ class Txn:
         "digest",
         "encoded",
         "session_id",
+        "shares",
         "time_ms",
         "type",
         "zxid",
@@ -183,11 +188,14 @@ class Txn:
         self.type = type
         self.body = body
         self.digest = digest
-        encoded = HEADER.pack(session_id, cxid, zxid, time_ms, type)
-        encoded += body.encode() if encoded_body is None else encoded_body
-        if digest is not None:
-            encoded += DIGEST.pack(DIGEST_VERSION, digest)
-        self.encoded = encoded
+        self.shares: dict[bytes, int] | None = None
+        header = HEADER.pack(session_id, cxid, zxid, time_ms, type)
+        if encoded_body is None:
+            encoded_body = body.encode()
+        if digest is None:
+            self.encoded = header + encoded_body
+        else:
+            self.encoded = b"".join((header, encoded_body, DIGEST.pack(DIGEST_VERSION, digest)))
 
     def __repr__(self) -> str:
         return f"<txn {self.zxid:#x} session {self.session_id:#x} cxid {self.cxid} {self.body!r}>"
@@ -226,6 +234,7 @@ def decode(entry: bytes) -> Txn:
     txn.type = kind
     txn.body = _read_body(kind, reader)
     txn.digest = None
+    txn.shares = None
     if not reader.at_end():
         version, digest = DIGEST.unpack(reader.raw(DIGEST.size))
         if version == DIGEST_VERSION:

@@ -1,0 +1,1 @@
+"""The `coterie` command."""

@@ -1,0 +1,60 @@
+"""The `coterie` command: what its subcommands are called and take.
+
+Rule: nothing that a subcommand needs is imported before it runs, so that `--help` is quick and a
+server holds nothing in memory that it does not use. This module imports click and no more.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from click.core import ParameterSource
+
+from coterie import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="coterie")
+def cli() -> None:
+    """Coterie, a coordination service for everything that talks to Apache ZooKeeper."""
+
+
+@cli.command()
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option(
+    "--data",
+    default="./data",
+    show_default=True,
+    metavar="DIR",
+    help="Where the data is kept; made if it is missing.",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="The address to listen at.  [default: 127.0.0.1, or what FILE says]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="The port for clients; 0 takes a free one.  [default: 2181, or what FILE says]",
+)
+@click.pass_context
+def serve(
+    context: click.Context, file: str | None, data: str, host: str | None, port: int | None
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    FILE is a zoo.cfg. Without one, a server for this machine alone is run with its data in DIR.
+    """
+    if file is not None and context.get_parameter_source("data") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--data is for serving without FILE: dataDir in it names the data.")
+    from coterie.cli import serve as command
+
+    sys.exit(command.serve(file, data, host, port))
+
+
+def main() -> None:
+    """Run the command that the process's arguments ask for."""
+    cli(prog_name="coterie")

@@ -1,0 +1,444 @@
+"""Snapshots: written in slices while the server serves, read and verified at the start.
+
+The format is ZooKeeper's (`FileSnap`): header, sessions, table of ACLs, znodes, seal; then a
+digest with a seal of its own and the last zxid with another. A seal is the Adler-32 of all before
+it. Rules:
+- a snapshot is fuzzy: a znode is written as it is when its turn comes. The log is replayed over
+  it from the zxid in its name. Its digest is the tree's when the last znode was written, with the
+  zxid of that moment: only there can a replay be compared with it;
+- the table of ACLs stands before the znodes but is complete only after them. So the znodes go to
+  a file of their own first, which `finish` copies behind the rest;
+- nothing bears the name of a snapshot before it is whole and durable.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from struct import Struct, error as StructError
+from typing import Final, NamedTuple
+from zlib import adler32
+
+from coterie.core.tree import Node, Tree
+from coterie.errors import MarshallingError, NoNodeError
+from coterie.paths import ROOT
+from coterie.storage.errors import DamagedSnapshotError, StorageFailedError, describe
+from coterie.system.files import File, Files
+from coterie.values import OPEN_ACL, ACLs
+from coterie.wire.jute import Reader, read_acls, write_acls
+from coterie.wire.txns import DIGEST_VERSION
+
+UNFINISHED: Final = "unfinished."
+"""What the names of files begin with that a crash may leave behind. ZooKeeper would take
+`snapshot.5.tmp` for a snapshot, so this is in front."""
+
+HEADER: Final = b"ZKSN" + (2).to_bytes(4, "big") + b"\xff" * 8
+"""Magic number, version of the format, database id."""
+_INT: Final = Struct(">i")
+_LONG: Final = Struct(">q")
+_SESSION: Final = Struct(">qi")
+_NODE: Final = Struct(">qqqqqiiiqq")
+"""Behind path and data: ACL id, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner,
+pzxid. (The digest takes them in another order.)"""
+_DIGEST: Final = Struct(">qiq")
+_END_PATH: Final = b"\0\0\0\x01/"
+_SEAL: Final = Struct(">q5s")
+_NULL: Final = b"\xff\xff\xff\xff"
+_OPEN_ACL_ID: Final = -1
+
+_NAME: Final = re.compile(r"snapshot\.([0-9a-fA-F]{1,16})(?:\.(gz|snappy))?\Z").match
+_GZIP_WINDOW: Final = 31
+_READ_BYTES: Final = 2**20
+_WRITE_BYTES: Final = 2**18
+_COPY_BYTES: Final = 2**20
+
+
+def name(zxid: int) -> str:
+    return f"snapshot.{zxid:x}"
+
+
+def zxid_of(name: str) -> int | None:
+    """The zxid at which a snapshot was begun, from its name; None if it is no snapshot."""
+    match = _NAME(name)
+    return int(match[1], 16) if match else None
+
+
+def snapshots(files: Files, directory: str) -> dict[int, str]:
+    """The paths of the snapshots in a directory by their zxid, newest first."""
+    found = ((zxid_of(name), name) for name in files.names(directory))
+    known = [(zxid, name) for zxid, name in found if zxid is not None]
+    return {zxid: f"{directory}/{name}" for zxid, name in sorted(known, reverse=True)}
+
+
+def looks_whole(files: Files, path: str) -> bool:
+    """Whether a snapshot was written to its end, judged as ZooKeeper does: by its last bytes.
+
+    For deciding what may be deleted; reading is what verifies a snapshot.
+    """
+    if path.endswith(".gz"):
+        return files.read(path, 0, 2) == b"\x1f\x8b"
+    size = files.size(path)
+    return size > len(HEADER) and files.read(path, size - 5, 5) == _END_PATH
+
+
+class SnapshotWriter:
+    """Writes one snapshot: `step` until it says True, then `finish`, or at any time `abort`.
+
+    `step` belongs to the thread that changes the tree. `finish` takes long and does not look at
+    the tree: call it from another thread. Both raise `StorageFailedError`, after which only
+    `abort` is left to do.
+    """
+
+    def __init__(self, files: Files, directory: str, tree: Tree, digest: bool = True) -> None:
+        self.zxid = tree.zxid
+        self._files = files
+        self._directory = directory
+        self._tree = tree
+        self._has_digest = digest
+        self._walk = tree.walk()
+        self._sessions = dict(tree.sessions)
+        self._acl_ids: dict[ACLs, int] = {OPEN_ACL: _OPEN_ACL_ID}
+        self._end_zxid = 0
+        self._end_digest = 0
+        self._buffer = bytearray()
+        self._nodes_bytes = 0
+        self._nodes: File | None = None
+        base = f"{directory}/{UNFINISHED}{name(self.zxid)}"
+        self._path = base
+        self._nodes_path = f"{base}.nodes"
+
+    def step(self, count: int) -> bool:
+        """Write up to `count` more znodes, fewer if they are large; True when that was all."""
+        buffer = self._buffer
+        wrote = 0
+        for path, node in islice(self._walk, count):
+            wrote += 1
+            self._encode(buffer, path, node)
+            if len(buffer) >= _WRITE_BYTES:
+                self._flush()
+                return False
+        if wrote == count:
+            return False
+        self._end_zxid, self._end_digest = self._tree.zxid, self._tree.digest
+        self._flush()
+        return True
+
+    def _encode(self, out: bytearray, path: bytes, node: Node) -> None:
+        if path == ROOT:
+            path = b""
+        out += _INT.pack(len(path))
+        out += path
+        data = node.data
+        if data is None:
+            out += _NULL
+        else:
+            out += _INT.pack(len(data))
+            out += data
+        out += _NODE.pack(
+            _OPEN_ACL_ID if node.acl is OPEN_ACL else self._acl_id(node.acl),
+            node.czxid,
+            node.mzxid,
+            node.ctime,
+            node.mtime,
+            node.version,
+            node.cversion,
+            node.aversion,
+            node.owner,
+            node.pzxid,
+        )
+
+    def _acl_id(self, acl: ACLs) -> int:
+        known = self._acl_ids.get(acl)
+        if known is None:
+            known = self._acl_ids[acl] = len(self._acl_ids)
+        return known
+
+    def _flush(self) -> None:
+        try:
+            if self._nodes is None:
+                self._nodes = self._files.open(self._nodes_path)
+                self._nodes.truncate(0)
+            self._nodes.write(self._nodes_bytes, bytes(self._buffer))
+        except OSError as error:
+            raise self._failed(error) from error
+        self._nodes_bytes += len(self._buffer)
+        self._buffer.clear()
+
+    def _failed(self, error: OSError) -> StorageFailedError:
+        return StorageFailedError(f"snapshot {self.zxid:x} cannot be written: {describe(error)}")
+
+    def finish(self) -> str:
+        """Put the parts together and make the snapshot durable; its path."""
+        path = f"{self._directory}/{name(self.zxid)}"
+        try:
+            file = self._files.open(self._path)
+            try:
+                file.truncate(0)
+                self._assemble(file)
+                file.sync()
+            finally:
+                file.close()
+            self._drop_nodes()
+            self._files.rename(self._path, path)
+            self._files.sync_directory(self._directory)
+        except OSError as error:
+            raise self._failed(error) from error
+        return path
+
+    def _assemble(self, file: File) -> None:
+        head = self._head()
+        file.write(0, head)
+        checksum = adler32(head)
+        offset = len(head)
+        for start in range(0, self._nodes_bytes, _COPY_BYTES):
+            count = min(_COPY_BYTES, self._nodes_bytes - start)
+            data = self._files.read(self._nodes_path, start, count)
+            assert len(data) == count
+            checksum = adler32(data, checksum)
+            file.write(offset, data)
+            offset += count
+        end = bytearray(_END_PATH)
+        checksum = _seal(end, 0, checksum)
+        if self._has_digest:
+            start = len(end)
+            # ZooKeeper's way to say that nothing was ever written: zxid 0, digest 0.
+            digest = self._end_digest if self._end_zxid else 0
+            end += _DIGEST.pack(self._end_zxid, DIGEST_VERSION, digest)
+            checksum = _seal(end, start, checksum)
+            start = len(end)
+            end += _LONG.pack(self._end_zxid)
+            _seal(end, start, checksum)
+        file.write(offset, bytes(end))
+
+    def _head(self) -> bytes:
+        head = bytearray(HEADER)
+        head += _INT.pack(len(self._sessions))
+        for session in self._sessions.items():
+            head += _SESSION.pack(*session)
+        head += _INT.pack(len(self._acl_ids) - 1)
+        for acl, acl_id in self._acl_ids.items():
+            if acl_id != _OPEN_ACL_ID:
+                head += _LONG.pack(acl_id)
+                write_acls(head, acl)
+        return bytes(head)
+
+    def abort(self) -> None:
+        """Leave nothing behind, as far as the disk lets us."""
+        with suppress(OSError):
+            self._drop_nodes()
+        with suppress(OSError):
+            self._files.delete(self._path)
+
+    def _drop_nodes(self) -> None:
+        nodes, self._nodes = self._nodes, None
+        if nodes is not None:
+            nodes.close()
+            self._files.delete(self._nodes_path)
+
+
+def _seal(out: bytearray, start: int, checksum: int) -> int:
+    """Add the seal over what came before and `out[start:]`; the checksum behind it."""
+    sealed = adler32(out[start:], checksum)
+    seal = _SEAL.pack(sealed, _END_PATH)
+    out += seal
+    return adler32(seal, sealed)
+
+
+class Snapshot(NamedTuple):
+    """A snapshot as it was read. `digest` holds once the log has been replayed to `digest_zxid`.
+
+    Both are None when the snapshot has no digest that could be compared.
+    """
+
+    tree: Tree
+    digest_zxid: int | None
+    digest: int | None
+
+
+def read(files: Files, path: str) -> Snapshot:
+    """Read and verify a snapshot. Raises `DamagedSnapshotError`, and `OSError` of the disk.
+
+    The tree's `checks_digest` is off: it may be fuzzy.
+    """
+    reader = SnapshotReader(files, path)
+    for _ in reader.steps():
+        pass
+    return reader.result()
+
+
+class SnapshotReader:
+    """Reads one snapshot, in steps that leave room for showing how far it got."""
+
+    def __init__(self, files: Files, path: str) -> None:
+        zxid = zxid_of(path.rpartition("/")[2])
+        assert zxid is not None
+        self._path = path
+        self._zxid = zxid
+        self._tree = Tree()
+        self._tree.checks_digest = False
+        self._digest: tuple[int, int] | None = None
+        if path.endswith(".snappy"):
+            raise DamagedSnapshotError(
+                f"{path} is compressed with snappy, which Coterie does not read; take a snapshot "
+                f"with snapshot.compression.method unset or gz"
+            )
+        self._chunks = _chunks(files, path)
+        self._checksum = 1
+        """Of everything before `_data`."""
+        self._data = b""
+        self._pos = 0
+
+    def steps(self) -> Iterator[int]:
+        """Read to the end, yielding now and then how many znodes there are so far."""
+        try:
+            self._read_head()
+            yield from self._read_nodes()
+            self._check_seal()
+            self._read_rest()
+        except (MarshallingError, StructError, zlib.error) as error:
+            raise self._damaged("it ends too early or makes no sense") from error
+        except NoNodeError as error:
+            raise self._damaged(f"the parent of {error.path} is missing") from error
+        self._tree.zxid = self._zxid
+
+    def result(self) -> Snapshot:
+        """What was read, once `steps` has come to its end."""
+        zxid, digest = self._digest or (None, None)
+        return Snapshot(self._tree, zxid, digest)
+
+    def _damaged(self, reason: str) -> DamagedSnapshotError:
+        return DamagedSnapshotError(f"{self._path} is damaged: {reason}")
+
+    def _need(self, count: int) -> None:
+        """Have at least `count` bytes from `_pos` on in `_data`, and `_pos` at its start."""
+        self._checksum = adler32(memoryview(self._data)[: self._pos], self._checksum)
+        parts = [self._data[self._pos :]]
+        have = len(parts[0])
+        while have < count:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                raise MarshallingError
+            parts.append(chunk)
+            have += len(chunk)
+        self._data = b"".join(parts)
+        self._pos = 0
+
+    def _take(self, count: int) -> bytes:
+        if len(self._data) - self._pos < count:
+            self._need(count)
+        self._pos += count
+        return self._data[self._pos - count : self._pos]
+
+    def _read_head(self) -> None:
+        if self._take(len(HEADER))[:8] != HEADER[:8]:
+            raise self._damaged("it does not begin as a snapshot")
+        for _ in range(_INT.unpack(self._take(4))[0]):
+            session_id, timeout_ms = _SESSION.unpack(self._take(_SESSION.size))
+            self._tree.sessions[session_id] = timeout_ms
+        self._acls: dict[int, ACLs] = {_OPEN_ACL_ID: OPEN_ACL}
+        for _ in range(_INT.unpack(self._take(4))[0]):
+            acl_id = _LONG.unpack(self._take(8))[0]
+            self._acls[acl_id] = self._tree.intern(self._read_acls())
+
+    def _read_acls(self) -> ACLs:
+        while True:
+            reader = Reader(self._data, self._pos)
+            try:
+                acls = read_acls(reader)
+            except MarshallingError:
+                self._need(len(self._data) - self._pos + 1)
+            else:
+                self._pos = reader.pos
+                return acls
+
+    def _read_nodes(self) -> Iterator[int]:
+        """The loop that a start waits for: one round for each znode, no call that can be spared.
+
+        Equal numbers become one object: most znodes have one zxid and one time.
+        """
+        restore, acls = self._tree.restore, self._acls
+        read_int, read_node = _INT.unpack_from, _NODE.unpack_from
+        data, pos, count = self._data, self._pos, 0
+        while True:
+            need = pos + 4
+            try:
+                length = read_int(data, pos)[0]
+                path_end = need + length
+                path = data[need:path_end]
+                if path == ROOT:
+                    break
+                need = path_end + 4
+                data_length = read_int(data, path_end)[0]
+                data_end = need + data_length if data_length > 0 else need
+                content = data[need:data_end] if data_length >= 0 else None
+                need = data_end + _NODE.size
+                acl_id, czxid, mzxid, ctime, mtime, *versions, owner, pzxid = read_node(
+                    data, data_end
+                )
+            except StructError:
+                # The node goes on in the next chunk.
+                self._pos = pos
+                self._need(need - pos)
+                data, pos = self._data, 0
+                yield count
+                continue
+            acl = acls.get(acl_id)
+            if length < 0 or data_length < -1 or acl is None:
+                raise self._damaged(f"znode {count} makes no sense")
+            node = Node(content, acl, owner, czxid, ctime)
+            node.version, node.cversion, node.aversion = versions
+            if mzxid != czxid:
+                node.mzxid = mzxid
+            if pzxid != czxid:
+                node.pzxid = pzxid
+            if mtime != ctime:
+                node.mtime = mtime
+            restore(path or ROOT, node)
+            count += 1
+            pos = need
+        self._pos = path_end
+
+    def _check_seal(self) -> None:
+        self._need(_SEAL.size)
+        self._verify(self._checksum, self._take(_SEAL.size))
+
+    def _verify(self, checksum: int, seal: bytes) -> None:
+        if seal != _SEAL.pack(checksum, _END_PATH):
+            raise self._damaged("a checksum does not match")
+
+    def _read_rest(self) -> None:
+        """The digest and the last zxid: older servers wrote none, or only the digest."""
+        self._need(0)
+        rest = b"".join([self._data, *islice(self._chunks, 2)])
+        reader = Reader(rest)
+        if len(rest) not in (0, _LONG.size + _SEAL.size):
+            zxid, version = reader.int64(), reader.int32()
+            if version == DIGEST_VERSION:
+                digest = reader.int64()
+                # One that is older than the snapshot says nothing about it; 0 says nothing at all.
+                if zxid >= max(self._zxid, 1):
+                    self._digest = (zxid, digest)
+            else:
+                reader.buffer()
+            self._check_rest(reader)
+        if not reader.at_end():
+            reader.int64()
+            self._check_rest(reader)
+
+    def _check_rest(self, reader: Reader) -> None:
+        checksum = adler32(memoryview(reader.data)[: reader.pos], self._checksum)
+        self._verify(checksum, reader.raw(_SEAL.size))
+
+
+def _chunks(files: Files, path: str) -> Iterator[bytes]:
+    unzip = zlib.decompressobj(_GZIP_WINDOW) if path.endswith(".gz") else None
+    offset = 0
+    while data := files.read(path, offset, _READ_BYTES):
+        offset += len(data)
+        if unzip is not None:
+            data = unzip.decompress(data)
+        if data:
+            yield data
