@@ -172,9 +172,7 @@ def _ring(name: str, label: str, writes_in_ten: int) -> Load:
     return Load(name, label, Tape(requests), Tape(replies))
 
 
-def _numbered(
-    name: str, label: str, encoder: Callable[[int, int], bytes], reply: bytes
-) -> Load:
+def _numbered(name: str, label: str, encoder: Callable[[int, int], bytes], reply: bytes) -> Load:
     requests = Tape([encoder(0, 0)] * _SAME_REPLIES)
     return Load(name, label, requests, Tape([reply] * _SAME_REPLIES), encoder)
 
@@ -187,18 +185,16 @@ def _creates(name: str, label: str, value: bytes) -> Load:
     return _numbered(name, label, encode, protocol.create_reply(_XID, own_path(0, 0)))
 
 
-def deletes(batch: int, first: int = 0) -> Load:
-    """Multis of `batch` deletes that take away what creates made, from number `first` on."""
+def deletes(batch: int, firsts: Sequence[int]) -> Load:
+    """Multis of `batch` deletes of what a connection created, from its number in `firsts` on."""
 
     def encode(connection: int, number: int) -> bytes:
-        begin = first + number * batch
+        begin = firsts[connection] + number * batch
         bodies = [
             protocol.delete_body(own_path(connection, each))
             for each in range(begin, begin + batch)
         ]
-        return protocol.request(
-            _XID, protocol.MULTI, protocol.multi_body(protocol.DELETE, bodies)
-        )
+        return protocol.request(_XID, protocol.MULTI, protocol.multi_body(protocol.DELETE, bodies))
 
     reply = protocol.multi_reply(_XID, protocol.DELETE, [b""] * batch)
     return _numbered("deletes", "delete", encode, reply)
@@ -224,9 +220,7 @@ def fill(znodes: int, parents: int, connections: int, batch: int) -> Load:
         ]
         if batch == 1:
             return protocol.request(_XID, protocol.CREATE, bodies[0])
-        return protocol.request(
-            _XID, protocol.MULTI, protocol.multi_body(protocol.CREATE, bodies)
-        )
+        return protocol.request(_XID, protocol.MULTI, protocol.multi_body(protocol.CREATE, bodies))
 
     if batch == 1:
         reply = protocol.create_reply(_XID, path(0))

@@ -278,7 +278,13 @@ class Prepare:
         return found
 
     def _look_valid(self, path: bytes, perms: int) -> tuple[Node, int, int]:
-        """As `_look`; a path that no znode can have is `BadArgumentsError`."""
+        """As `_look`; a path that no znode can have is `BadArgumentsError`.
+
+        Only what is not found needs the whole check: what is in the tree has a valid path, but
+        for the root's other name.
+        """
+        if not path:
+            raise BadArgumentsError
         try:
             return self._look(path, perms)
         except NoNodeError:

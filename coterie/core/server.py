@@ -309,7 +309,7 @@ class Server:
             if frame_end > end:
                 break
             count += 1
-            if op == 4 and not fifo:
+            if op == 4 and length > 12 and not fifo:
                 node = nodes(chunk[pos + 16 : frame_end - 1])
                 if (
                     node is not None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import random
 import signal
 from collections.abc import Callable
 
@@ -23,7 +22,7 @@ from coterie.runtime.driver import Driver
 from coterie.storage.store import Store
 from coterie.storage.errors import StorageError
 from coterie.system import transport
-from coterie.system.clock import SystemClock, entropy
+from coterie.system.clock import SystemClock, dice
 from coterie.system.files import OSFiles
 
 log = logging.getLogger("coterie")
@@ -79,7 +78,7 @@ class ServerProcess:
 
     def _recover(self) -> tuple[Store, Tree]:
         """Open the data directory. Raises `StorageError`, with the directory let go again."""
-        store = Store(OSFiles(), self.config, random.Random(entropy()))
+        store = Store(OSFiles(), self.config, dice())
         try:
             return store, store.recover()
         except BaseException:

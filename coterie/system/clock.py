@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from random import Random
 from typing import Protocol
 
 
@@ -27,6 +28,6 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-def entropy() -> int:
-    """A seed that nobody can foresee, for the generators that are handed down."""
-    return int.from_bytes(os.urandom(16), "big")
+def dice() -> Random:
+    """A generator that nobody can foresee; the only one that is not handed down."""
+    return Random(os.urandom(32))
