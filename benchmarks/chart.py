@@ -48,7 +48,7 @@ def draw(results: Sequence[Result], subtitle: str) -> str:
             [each for each in shown if not each.more_is_better],
         ),
     ]
-    top = _TITLE
+    top: float = _TITLE
     parts: list[str] = []
     for title, rows in panels:
         if rows:

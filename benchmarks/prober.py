@@ -49,7 +49,7 @@ class Prober:
             if kind == "read":
                 self._session.get(path)
             else:
-                self._session.set(path, loads.VALUE_100)
+                self._session.set(path, loads.VALUE_1K)
             ended_at = time.monotonic()
             self.samples.append(Sample(sent_at, kind, ended_at - sent_at, sent_at - due))
             kind = "write" if kind == "read" else "read"

@@ -33,7 +33,8 @@ _EPOCH: Final = 2**32
 def segments(files: Files, directory: str) -> dict[int, str]:
     """The paths of the log files in a directory by their first zxid, ascending."""
     found = ((segment.first_zxid(name), name) for name in files.names(directory))
-    return {zxid: f"{directory}/{name}" for zxid, name in sorted(found) if zxid is not None}
+    known = sorted((zxid, name) for zxid, name in found if zxid is not None)
+    return {zxid: f"{directory}/{name}" for zxid, name in known}
 
 
 def needed(zxids: Sequence[int], after_zxid: int) -> list[int]:
@@ -121,7 +122,7 @@ class TxnLog:
         zxids = needed(list(paths), after_zxid)
         last_zxid = after_zxid
         self._tail = None
-        for zxid, next_zxid in zip(zxids, [*zxids[1:], None], strict=True):
+        for zxid, next_zxid in zip(zxids, [*zxids[1:], None], strict=False):
             part = Segment(self._files, paths[zxid])
             for txn in part.txns(last_zxid):
                 if txn.zxid <= last_zxid:
