@@ -74,7 +74,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME,...",
         help=f"some of: {', '.join(names)}",
     )
-    parser.add_argument("--rounds", type=int, help="how many turns each load gets on each server")
+    parser.add_argument(
+        "--rounds", type=_positive, help="how many turns each load gets on each server"
+    )
     parser.add_argument("--server", choices=[AIMED, BASE, "both"], default="both")
     parser.add_argument(
         "--directory",
@@ -92,6 +94,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"write {PAGE.relative_to(PROJECT)} and {PICTURE.relative_to(PROJECT)}",
     )
     return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
 
 
 def _chosen(text: str, names: Sequence[str]) -> list[str]:

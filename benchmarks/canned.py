@@ -14,8 +14,9 @@ import sys
 from typing import Final
 
 from benchmarks import protocol
-from benchmarks.generator import CHUNK_BYTES, PATIENCE_S
+from benchmarks.generator import CHUNK_BYTES
 from benchmarks.loads import LOADS, Counter, Load, Repeated
+from benchmarks.protocol import PATIENCE_S
 
 _FAREWELLS: Final = (protocol.request(1, protocol.CLOSE_SESSION), b"")
 

@@ -13,9 +13,9 @@ from typing import Final
 
 from benchmarks.results import Result
 
-_WIDTH: Final = 860
-_LABEL_RIGHT: Final = 330
-_BAR_RIGHT: Final = 780
+_WIDTH: Final = 980
+_LABEL_RIGHT: Final = 440
+_BAR_RIGHT: Final = 910
 _ROW: Final = 24
 _BAR: Final = 15
 _TITLE: Final = 64
@@ -85,6 +85,7 @@ def _panel(title: str, results: Sequence[Result], top: float) -> tuple[list[str]
         parts += _row(result, ratio, first + number * _ROW, scale)
     x = _LABEL_RIGHT + scale
     parts.append(_line(x, first - 4, x, bottom, "one"))
+    parts.append(_text(_WIDTH - 20, first - 8, "ratio", "tick", "end"))
     middle = (_LABEL_RIGHT + _BAR_RIGHT) / 2
     axis = "Coterie's figure divided by Apache ZooKeeper's (dashed: the aim)"
     parts.append(_text(middle, bottom + 34, axis, "tick", "middle"))
@@ -102,7 +103,7 @@ def _row(result: Result, ratio: float, top: float, scale: float) -> list[str]:
             f'<rect class="{"better" if better else "worse"}" x="{_LABEL_RIGHT}" y="{top:.1f}" '
             f'width="{width:.1f}" height="{_BAR}"/>'
         ),
-        _text(_LABEL_RIGHT + width + 6, baseline, f"{ratio:.2f}"),
+        _text(_WIDTH - 20, baseline, f"{ratio:.2f}", anchor="end"),
     ]
     if result.aim is not None:
         x = _LABEL_RIGHT + result.aim * scale

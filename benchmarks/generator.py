@@ -21,12 +21,10 @@ from typing import Final
 
 from benchmarks import loads, protocol
 from benchmarks.loads import BATCH, Counter, Load, Numbered, Requests
+from benchmarks.protocol import PATIENCE_S
 
 CHUNK_BYTES: Final = 1 << 16
 """Below the size from which malloc maps memory for each call, which costs 30 us a time."""
-PATIENCE_S: Final = 30.0
-"""How long a server may leave every connection without a reply."""
-
 _POLL_S: Final = 0.05
 _UNBOUNDED: Final = sys.maxsize
 
@@ -200,7 +198,6 @@ class Generator:
 
     def close(self) -> None:
         """Close the sessions, and wait until the server has."""
-        self._poll.close()
         for lane in self._lanes:
             lane.socket.settimeout(PATIENCE_S)
             lane.socket.sendall(protocol.request(1, protocol.CLOSE_SESSION))
@@ -208,6 +205,12 @@ class Generator:
         for lane in self._lanes:
             while lane.socket.recv(CHUNK_BYTES):
                 pass
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connections, whatever becomes of the sessions."""
+        self._poll.close()
+        for lane in self._lanes:
             lane.socket.close()
 
 

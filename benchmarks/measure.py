@@ -59,7 +59,7 @@ class Plan:
     seconds: float
     ramp_s: float
     warm_s: float
-    ceiling_s: float
+    canned_s: float
     start_rounds: int
     memory_znodes: int
     memory_batch: int
@@ -73,7 +73,7 @@ FULL: Final = Plan(
     seconds=1.3,
     ramp_s=0.2,
     warm_s=16.0,
-    ceiling_s=0.5,
+    canned_s=0.5,
     start_rounds=5,
     memory_znodes=500_000,
     memory_batch=1,
@@ -86,7 +86,7 @@ QUICK: Final = Plan(
     seconds=0.4,
     ramp_s=0.1,
     warm_s=15.0,
-    ceiling_s=0.2,
+    canned_s=0.2,
     start_rounds=1,
     memory_znodes=50_000,
     memory_batch=100,
@@ -118,8 +118,6 @@ class Bench:
         results = {
             (name, shape): _throughput_result(name, shape) for name in names for shape in SHAPES
         }
-        for (name, shape), result in results.items():
-            result.ceiling = self._ceiling(name, *shape)
         with ExitStack() as stack:
             running = [
                 stack.enter_context(_fresh(server, self.directory / server.name))
@@ -129,6 +127,7 @@ class Bench:
             for number in range(self.rounds):
                 turns = running if number % 2 == 0 else running[::-1]
                 for (name, shape), result in results.items():
+                    self._canned_turn(name, shape, result)
                     for server in turns:
                         self._turn(server, name, shape, result)
                     self.say(f"round {number + 1} of {self.rounds}: {_last(result)}")
@@ -158,24 +157,18 @@ class Bench:
         for name in _WARM_LOADS:
             run_job(Job(server.port, name, 48, 20, self.plan.warm_s / len(_WARM_LOADS)))
 
-    def _ceiling(self, name: str, connections: int, outstanding: int) -> float:
+    def _canned_turn(self, name: str, shape: tuple[int, int], result: Result) -> None:
         """What the load generator reaches when every reply is ready beforehand."""
-        command = [sys.executable, "-m", "benchmarks.canned", name, str(connections)]
+        plan = self.plan
+        command = [sys.executable, "-m", "benchmarks.canned", name, str(shape[0])]
         with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as canned:
             try:
                 assert canned.stdout is not None
                 port = int(canned.stdout.readline())
-                plan = self.plan
-                outcome = run_job(
-                    Job(port, name, connections, outstanding, plan.ceiling_s, plan.ramp_s, False)
-                )
+                job = Job(port, name, *shape, plan.canned_s, plan.ramp_s, clean=False)
+                result.ceilings.append(run_job(job).per_second)
             finally:
-                canned.terminate()
-        self.say(
-            f"load generator against canned replies: {name} {connections}x{outstanding} "
-            f"{outcome.per_second:,.0f}/s, busy {outcome.busy:.0%}"
-        )
-        return outcome.per_second
+                canned.kill()
 
     def start(self) -> list[Result]:
         """From spawning the process over an empty directory to the first create acknowledged."""
@@ -241,9 +234,10 @@ class Bench:
                 samples, snapshot = self._probe_a_snapshot(server)
             for result in results.values():
                 _add_pauses(result, server.name, samples, snapshot)
+            waits = [f"{result.values[kind.name][-1]:.1f} ms" for result in results.values()]
             self.say(
-                f"{server.title}: a snapshot of {snapshot.seconds:.1f} s; longest wait in it "
-                + ", ".join(f"{_last(result)}" for result in results.values())
+                f"{kind.name}: a snapshot in {snapshot.seconds:.1f} s, longest read {waits[0]}, "
+                f"longest write {waits[1]}"
             )
         return list(results.values())
 
@@ -413,4 +407,6 @@ def _last(result: Result) -> str:
         f"{server} {values[-1]:,.{0 if result.unit == '/s' else 2}f} {result.unit}"
         for server, values in result.values.items()
     ]
+    if result.ceilings:
+        parts.append(f"canned {result.ceilings[-1]:,.0f} /s")
     return f"{result.label} {result.case}: " + ", ".join(parts)

@@ -24,6 +24,9 @@ CONNECT_REPLY_BYTES: Final = 41
 SESSION_TIMEOUT_MS: Final = 40_000
 """The longest that a tickTime of 2000 allows, so that no load needs pings."""
 
+PATIENCE_S: Final = 30.0
+"""How long a server may leave a client without an answer."""
+
 _INT: Final = struct.Struct(">i")
 _HEADER: Final = struct.Struct(">ii")
 _REPLY_HEADER: Final = struct.Struct(">iqi")
@@ -105,9 +108,9 @@ def multi_reply(xid: int, opcode: int, results: Sequence[bytes]) -> bytes:
 class Session:
     """One session, one request at a time, each waiting for its reply."""
 
-    def __init__(self, port: int, timeout_s: float = 30.0) -> None:
+    def __init__(self, port: int, handshake_s: float = PATIENCE_S) -> None:
         self._xid = 0
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=handshake_s)
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.sendall(connect_request())
@@ -118,6 +121,7 @@ class Session:
         if not int.from_bytes(opened[8:16]):
             self.socket.close()
             raise ProtocolError("the server refused to open a session")
+        self.socket.settimeout(PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self

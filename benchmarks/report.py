@@ -119,7 +119,12 @@ def _tables(results: Sequence[Result]) -> list[tuple[str, Row, list[Row]]]:
         (
             "Pauses seen by a client during a snapshot, ms",
             _PAUSE_HEADINGS,
-            [_pause_row(each, server) for server in (AIMED, BASE) for each in pauses],
+            [
+                _pause_row(each, server)
+                for server in (AIMED, BASE)
+                for each in pauses
+                if server in each.values
+            ],
         ),
         (
             "The load generator's own ceiling",

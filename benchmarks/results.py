@@ -35,9 +35,9 @@ class Result:
     """The ratio that Coterie should reach, or should stay below if less is better."""
     limit: float | None = None
     """What Coterie's value itself should stay below."""
-    ceiling: float | None = None
-    """What the load generator reached against canned replies."""
     values: dict[str, list[float]] = field(default_factory=dict)
+    ceilings: list[float] = field(default_factory=list)
+    """What the load generator reached against canned replies, each round."""
     details: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """By server and name, further figures of each round: p50_ms, p99_ms, busy ..."""
 
@@ -55,6 +55,10 @@ class Result:
     def detail(self, server: str, name: str) -> float | None:
         values = self.details.get(server, {}).get(name)
         return statistics.median(values) if values else None
+
+    @property
+    def ceiling(self) -> float | None:
+        return statistics.median(self.ceilings) if self.ceilings else None
 
     @property
     def ratio(self) -> float | None:

@@ -26,6 +26,7 @@ STOP_S_MAX: Final = 20.0
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
 _RETRY_S: Final = 0.002
+_HANDSHAKE_S_MIN: Final = 0.05
 _DEBIAN_ENVIRONMENT: Final = Path("/etc/zookeeper/conf/environment")
 _DEBIAN_JAR: Final = "/usr/share/java/zookeeper.jar"
 _APACHE_MAIN: Final = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
@@ -112,14 +113,21 @@ class Server:
             )
 
     def when_ready(self) -> Session:
-        """A session, as soon as one opens. A server may accept connections before it serves."""
+        """A session, as soon as one opens.
+
+        Apache's server may take a connection before it serves and then never answer it, so an
+        attempt is given up soon and the next one later: that costs its start at most 50 ms.
+        """
         assert self._process is not None
         give_up_at = time.monotonic() + START_S_MAX
+        patience_s = _HANDSHAKE_S_MIN
         while time.monotonic() < give_up_at:
             if self._process.poll() is not None:
                 raise StartError(f"{self.title} ended at its start: {self._last_words()}")
             try:
-                return Session(self.port)
+                return Session(self.port, handshake_s=patience_s)
+            except TimeoutError:
+                patience_s *= 2
             except (OSError, ProtocolError):
                 time.sleep(_RETRY_S)
         raise StartError(f"{self.title} opened no session in {START_S_MAX:.0f} s")
@@ -196,10 +204,11 @@ class Apache(Server):
 
     @classmethod
     def version(cls) -> str:
+        """Debian keeps the jar under a name with the version and one without."""
         _, class_path = _debian_java()
-        for jar in class_path.split(":"):
-            if found := re.search(r"zookeeper-(\d[\d.]*\d)\.jar$", os.path.realpath(jar)):
-                return found[1]
+        for entry in class_path.split(":"):
+            for jar in Path(entry).parent.glob("zookeeper-[0-9]*.jar"):
+                return jar.stem.removeprefix("zookeeper-")
         return "unknown"
 
     def command(self, config: Path) -> list[str]:

@@ -27,7 +27,7 @@ _VALID: Final = re.compile(
 
 
 def valid(path: bytes) -> bool:
-    """Whether `path` may name a znode: absolute, no empty, `.` or `..` part, no refused character."""
+    """Whether `path` may name a znode: absolute, no empty, `.` or `..` part, no bad character."""
     return _VALID(path) is not None
 
 

@@ -44,7 +44,7 @@ from coterie.errors import (
     UnimplementedError,
     ZooKeeperError,
 )
-from coterie.values import MODES, ACLs, CreateMode, Id, Perms
+from coterie.values import MODES, CreateMode, Id, Perms
 from coterie.wire import requests, txns
 from coterie.wire.jute import Reader, Record
 from coterie.wire.requests import Op

@@ -14,6 +14,7 @@ what stands before the last slash.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final
@@ -33,6 +34,7 @@ TTL_MS_MAX: Final = 2**40 - 1
 
 _DIGEST_STAT: Final = Struct(">qqqqqiiiq").pack
 _QUOTAS: Final = QUOTA + b"/"
+_DIGEST_MASK: Final = 127
 _CROWD_MIN: Final = 16_384
 _REPLY_BYTES_MAX: Final = 65_536
 _REPLIES_BYTES_MAX: Final = 32 * 2**20
@@ -216,6 +218,8 @@ class Tree:
         self.zxid = 0
         self.digest = 0
         self.digest_mismatches = 0
+        self.digests: deque[tuple[int, int]] = deque(maxlen=1024)
+        """The digest after every 128th txn, for comparing servers with each other."""
         self.checks_digest = True
         """Off while a fuzzy snapshot is being made right by replaying the log over it."""
         self.data_bytes = 0
@@ -362,6 +366,8 @@ class Tree:
         self._shares = txn.shares
         self._appliers[txn.type](txn, outcome)
         self.zxid = max(self.zxid, txn.zxid)
+        if not txn.zxid & _DIGEST_MASK:
+            self.digests.append((txn.zxid, self.digest))
         if txn.digest is not None and txn.digest != self.digest and self.checks_digest:
             self.digest_mismatches += 1
         return outcome

@@ -190,6 +190,6 @@ class ClientProtocol:
     def _unpause(self) -> None:
         transport, connection = self._transport, self._connection
         assert connection is not None
-        if transport is not None and not transport.is_closing():
-            if not connection.hold & HOLD_CLOSED:
-                transport.resume_reading()
+        if connection.hold & HOLD_CLOSED or transport is None or transport.is_closing():
+            return
+        transport.resume_reading()

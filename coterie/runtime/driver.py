@@ -17,9 +17,9 @@ from typing import Final
 from coterie.core.connection import Connection
 from coterie.core.member import Standalone
 from coterie.runtime.clients import ClientProtocol
+from coterie.storage.errors import StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
-from coterie.storage.errors import StorageFailedError
 from coterie.system.clock import Clock
 from coterie.system.worker import Worker
 from coterie.wire.txns import Txn
@@ -201,6 +201,16 @@ class Driver:
         log.error("no snapshot was taken: %s", error)
         if writer is not None:
             writer.abort()
+
+    def numbers(self) -> dict[str, float]:
+        """What the log and the snapshots took, by Apache's metric names."""
+        count = self.fsync_count
+        return {
+            "cnt_fsynctime": count,
+            "avg_fsynctime": round(self.fsync_ms_total / count, 4) if count else 0.0,
+            "max_fsynctime": round(self.fsync_ms_max, 4),
+            "cnt_snapshottime": self.snapshots_taken,
+        }
 
     def purge(self, retain: int) -> None:
         """Delete snapshots but the newest `retain`, and the logs that only they needed."""

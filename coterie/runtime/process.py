@@ -19,10 +19,10 @@ from coterie.core.member import Standalone
 from coterie.core.tree import Tree
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
-from coterie.storage.store import Store
 from coterie.storage.errors import StorageError
-from coterie.system import transport
-from coterie.system.clock import SystemClock, dice
+from coterie.storage.store import Store
+from coterie.system import process, transport
+from coterie.system.clock import SystemClock, dice, show_time
 from coterie.system.files import OSFiles
 
 log = logging.getLogger("coterie")
@@ -61,6 +61,8 @@ class ServerProcess:
         try:
             store, tree = self._recover()
             self._store = store
+            for note in store.notes:
+                log.warning(note)
         except StorageError as error:
             listener.close()
             raise StartError(str(error)) from None
@@ -86,7 +88,22 @@ class ServerProcess:
             raise
 
     def _status(self) -> Status:
-        raise NotImplementedError
+        """What an admin command may look at, as it is now."""
+        driver, store = self._driver, self._store
+        assert driver is not None
+        assert store is not None
+        return Status(
+            member=driver.member,
+            config=self.config,
+            port=self.port,
+            now_ms=self._clock.monotonic_ms(),
+            wall_ms=self._clock.wall_ms(),
+            started_ms=self._started_ms,
+            environment=process.environment(),
+            process={**process.numbers(), **driver.numbers()},
+            sizes=store.sizes,
+            show_time=show_time,
+        )
 
     def _purge_later(self) -> None:
         assert self._driver is not None

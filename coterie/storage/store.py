@@ -13,7 +13,6 @@ changes the tree.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from random import Random
 from typing import Final
 

@@ -28,6 +28,11 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+def show_time(wall_ms: int) -> str:
+    """A time as Java's `Date` prints it, in UTC."""
+    return time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(wall_ms / 1000))
+
+
 def dice() -> Random:
     """A generator that nobody can foresee; the only one that is not handed down."""
     return Random(os.urandom(32))

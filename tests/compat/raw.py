@@ -190,14 +190,14 @@ class Reader:
     def byte(self) -> int:
         return self._fields(struct.Struct(">B"))[0]
 
-    def int(self) -> int:
+    def int32(self) -> int:
         return self._fields(struct.Struct(">i"))[0]
 
-    def long(self) -> int:
+    def int64(self) -> int:
         return self._fields(struct.Struct(">q"))[0]
 
     def buffer(self) -> bytes | None:
-        length = self.int()
+        length = self.int32()
         if length == -1:
             return None
         end = self._at + length
@@ -212,11 +212,12 @@ class Reader:
         return None if part is None else part.decode("utf-8", "surrogateescape")
 
     def strings(self) -> list[str | None]:
-        return [self.string() for _ in range(self.int())]
+        return [self.string() for _ in range(self.int32())]
 
     def acls(self) -> list[Acl]:
         return [
-            Acl(self.int(), self.string() or "", self.string() or "") for _ in range(self.int())
+            Acl(self.int32(), self.string() or "", self.string() or "")
+            for _ in range(self.int32())
         ]
 
     def stat(self) -> Stat:
@@ -229,12 +230,12 @@ class Reader:
 
 def event_of(reply: Reply) -> Event:
     reader = Reader(reply.body)
-    event = Event(reader.int(), reader.int(), reader.string() or "")
+    event = Event(reader.int32(), reader.int32(), reader.string() or "")
     reader.end()
     return event
 
 
-class Closed(Exception):
+class ClosedError(Exception):
     """The server closed the connection."""
 
 
@@ -263,9 +264,9 @@ class Client:
             self.sock.close()
             raise
         reader = Reader(self.welcome)
-        reader.int()
-        self.timeout_ms = reader.int()
-        self.session_id = reader.long()
+        reader.int32()
+        self.timeout_ms = reader.int32()
+        self.session_id = reader.int64()
         self.password = reader.buffer() or b""
 
     def __enter__(self) -> Self:
@@ -278,7 +279,7 @@ class Client:
         try:
             self.sock.sendall(buffer(payload))
         except (BrokenPipeError, ConnectionResetError):
-            raise Closed from None
+            raise ClosedError from None
 
     def receive_frame(self) -> bytes:
         return self._exactly(struct.unpack(">i", self._exactly(4))[0])
@@ -291,7 +292,7 @@ class Client:
             except ConnectionResetError:
                 part = b""
             if not part:
-                raise Closed
+                raise ClosedError
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
@@ -307,7 +308,8 @@ class Client:
     def receive(self) -> Reply:
         """The next packet, which may be a notification."""
         frame = self.receive_frame()
-        return Reply(*struct.unpack_from(">iqi", frame), frame[16:])
+        xid, zxid, error = struct.unpack_from(">iqi", frame)
+        return Reply(xid, zxid, error, frame[16:])
 
     def reply(self) -> Reply:
         """The next reply; the notifications before it are added to `events`."""

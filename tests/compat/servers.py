@@ -1,4 +1,4 @@
-"""The servers under comparison: Coterie from this checkout, Apache ZooKeeper from Debian's package.
+"""The servers under comparison: Coterie from this checkout, Apache's from Debian's package.
 
 Rules: both read a zoo.cfg of the same keys, on loopback, on a port that was free a moment ago. A
 server is ready when it answers a handshake, which is asked in a way that costs no zxid. It is
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether a server serves: it refuses to re-attach to a session that never was, with no txn."""
+    """Whether a server serves: asked to re-attach to a session that never was, which no txn is."""
     stranger = struct.pack(">iqiqi16s?", 0, 0, 10_000, 1, 16, bytes(16), False)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
@@ -177,27 +177,28 @@ class Apache(Server):
         return "Apache ZooKeeper is not installed here (Debian: apt-get install zookeeper)"
 
     def command(self) -> list[str]:
-        defines = [f"-D{key}={self.settings[key]}" for key in sorted(_JVM_ONLY & set(self.settings))]
+        given = sorted(_JVM_ONLY & set(self.settings))
+        defines = [f"-D{key}={self.settings[key]}" for key in given]
         return [*java_command(), *defines, _APACHE_MAIN, str(self.config)]
 
 
 SERVERS: Final[Mapping[str, type[Server]]] = {"coterie": Coterie, "apache": Apache}
 
 
-def java_command() -> list[str]:
+def java_command(log_level: str = "warn") -> list[str]:
     """The start of a command line for a class of Apache's: JVM, its options, the class path."""
     java, class_path = _debian_java()
     quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-Dfile.encoding=UTF-8"]
-    log = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    log = [f"-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}"]
     if os.path.exists(_DEBIAN_LOGGER):
         class_path = f"{class_path}:{_DEBIAN_LOGGER}"
     return [java, *quick, *log, "-cp", class_path]
 
 
 def java_tool(name: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a class of Apache's to its end."""
+    """Run a class of Apache's to its end, without its log."""
     return subprocess.run(
-        [*java_command(), name, *arguments],
+        [*java_command("off"), name, *arguments],
         input=stdin,
         capture_output=True,
         text=True,

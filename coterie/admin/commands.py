@@ -1,0 +1,230 @@
+"""Every admin command once: its names, and what it tells as a dict. Pure.
+
+Names and fields are those of Apache's AdminServer (`Commands`), so that the four-letter words,
+and later HTTP, are renderings of one result. A command gets a `Status`, which the runtime makes
+for it: the machines, and the facts that only the outside world knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from coterie import __version__
+from coterie.admin.metrics import metrics
+from coterie.config import Config
+from coterie.core.connection import Connection
+from coterie.core.member import Standalone
+
+VERSION: Final = f"3.9.4-coterie-{__version__}"
+"""Clients and tools read a ZooKeeper version here and decide by it what the server can do, so it
+begins with the one whose protocol this server speaks; then it says who it is."""
+BUILT: Final = "2026-11-23 00:00 UTC"
+
+Result = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Status:
+    """What a command may look at. Times are milliseconds."""
+
+    member: Standalone
+    config: Config
+    port: int
+    now_ms: float
+    wall_ms: int
+    started_ms: float
+    environment: dict[str, str]
+    process: dict[str, float]
+    """Numbers of the process and the disk by their metric names."""
+    sizes: Callable[[], tuple[int, int]]
+    """Bytes of snapshots and of logs; visits the disk."""
+    show_time: Callable[[int], str]
+    """A time as people read it, from milliseconds since 1970."""
+
+
+def _configuration(status: Status) -> Result:
+    config = status.config
+    return {
+        "client_port": status.port,
+        "data_dir": f"{config.data_dir}/version-2",
+        "data_log_dir": f"{config.data_log_dir}/version-2",
+        "tick_time": config.tick_time_ms,
+        "max_client_cnxns": config.connections_per_ip_max,
+        "min_session_timeout": config.min_session_timeout_ms,
+        "max_session_timeout": config.max_session_timeout_ms,
+        "server_id": 0,
+        "client_port_listen_backlog": config.client_port_backlog,
+    }
+
+
+def _connection(connection: Connection) -> Result:
+    count = connection.latency_count
+    return {
+        "remote_socket_address": f"{connection.ip}:{connection.port}",
+        "interest_ops": 0 if connection.hold else 1,
+        "outstanding_requests": len(connection.fifo),
+        "packets_received": connection.received,
+        "packets_sent": connection.sent,
+        "session_id": connection.session_id,
+        "last_operation": connection.last_op,
+        "established": connection.established_ms,
+        "session_timeout": connection.session.timeout_ms if connection.session else 0,
+        "last_cxid": connection.last_xid,
+        "last_zxid": connection.last_zxid,
+        "last_response_time": int(connection.last_response_ms),
+        "last_latency": connection.last_latency_ms,
+        "min_latency": max(connection.latency_min_ms, 0),
+        "avg_latency": connection.latency_total_ms // count if count else 0,
+        "max_latency": connection.latency_max_ms,
+    }
+
+
+def _connections(status: Status) -> Result:
+    return {
+        "connections": [_connection(each) for each in status.member.server.connections],
+        "secure_connections": [],
+    }
+
+
+def _reset_connections(status: Status) -> Result:
+    for connection in status.member.server.connections:
+        connection.reset_stats()
+    return {}
+
+
+def _reset_stats(status: Status) -> Result:
+    status.member.server.stats.reset()
+    return {}
+
+
+def _dirs(status: Status) -> Result:
+    snapshots, logs = status.sizes()
+    return {"datadir_size": snapshots, "logdir_size": logs}
+
+
+def _dump(status: Status) -> Result:
+    """Sessions by when they expire (ms since 1970), and the ephemerals of each."""
+    offset_ms = status.wall_ms - status.now_ms
+    return {
+        "expiry_time_to_session_ids": {
+            int(due_ms + offset_ms): ids
+            for due_ms, ids in status.member.sessions.buckets().items()
+        },
+        "session_id_to_ephemeral_paths": {
+            session_id: sorted(path.decode("utf-8", "replace") for path in paths)
+            for session_id, paths in sorted(status.member.tree.ephemerals.items())
+        },
+    }
+
+
+def _environment(status: Status) -> Result:
+    return {"zookeeper.version": f"{VERSION}, built on {BUILT}", **status.environment}
+
+
+def _hash(status: Status) -> Result:
+    return {
+        "digests": [
+            {"zxid": zxid, "digest": digest, "digest_version": 2}
+            for zxid, digest in status.member.tree.digests
+        ]
+    }
+
+
+def _is_read_only(status: Status) -> Result:
+    return {"read_only": False}
+
+
+def _monitor(status: Status) -> Result:
+    return {
+        "version": f"{VERSION}, built on {BUILT}",
+        "server_state": "standalone",
+        **metrics(status.member, status.now_ms - status.started_ms),
+        **status.process,
+    }
+
+
+def _ruok(status: Status) -> Result:
+    return {}
+
+
+def _server_stats(status: Status) -> Result:
+    member = status.member
+    stats = member.server.stats
+    count = stats.latency_count
+    return {
+        "version": f"{VERSION}, built on {BUILT}",
+        "read_only": False,
+        "server_stats": {
+            "packets_sent": stats.sent,
+            "packets_received": stats.received,
+            "max_latency": stats.latency_max_ms,
+            "min_latency": max(stats.latency_min_ms, 0),
+            "avg_latency": round(stats.latency_total_ms / count, 4) if count else 0.0,
+            "num_alive_client_connections": len(member.server.connections),
+            "outstanding_requests": member.server.outstanding,
+            "server_state": "standalone",
+            "last_processed_zxid": member.tree.zxid,
+            "writes_refused_because": member.failure,
+        },
+        "node_count": len(member.tree.nodes),
+    }
+
+
+def _stats(status: Status) -> Result:
+    return {**_server_stats(status), **_connections(status)}
+
+
+def _watch_tables(status: Status) -> dict[bytes, list[int]]:
+    """Who watches the data of which path. ZooKeeper's watch commands leave out children."""
+    return {
+        path: [watcher.session_id for watcher in watchers]
+        for path, watchers in status.member.server.watches.data.by_path.items()
+    }
+
+
+def _watches(status: Status) -> Result:
+    by_session: dict[int, list[str]] = {}
+    for path, sessions in _watch_tables(status).items():
+        for session_id in sessions:
+            by_session.setdefault(session_id, []).append(path.decode("utf-8", "replace"))
+    return {"session_id_to_watched_paths": by_session}
+
+
+def _watches_by_path(status: Status) -> Result:
+    return {
+        "path_to_session_ids": {
+            path.decode("utf-8", "replace"): sessions
+            for path, sessions in _watch_tables(status).items()
+        }
+    }
+
+
+def _watch_summary(status: Status) -> Result:
+    table = status.member.server.watches.data
+    return {
+        "num_connections": len(table.by_watcher),
+        "num_paths": len(table.by_path),
+        "num_total_watches": table.count(),
+    }
+
+
+COMMANDS: Final[dict[str, Callable[[Status], Result]]] = {
+    "configuration": _configuration,
+    "connections": _connections,
+    "connection_stat_reset": _reset_connections,
+    "dirs": _dirs,
+    "dump": _dump,
+    "environment": _environment,
+    "hash": _hash,
+    "is_read_only": _is_read_only,
+    "monitor": _monitor,
+    "ruok": _ruok,
+    "server_stats": _server_stats,
+    "stats": _stats,
+    "stat_reset": _reset_stats,
+    "watch_summary": _watch_summary,
+    "watches": _watches,
+    "watches_by_path": _watches_by_path,
+}

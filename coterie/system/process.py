@@ -1,0 +1,39 @@
+"""Facts of this process and this machine that operators ask for."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import sys
+
+
+def environment() -> dict[str, str]:
+    """What the `envi` command tells, by Apache's keys where ours mean the same."""
+    memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "host.name": socket.gethostname(),
+        "python.version": platform.python_version(),
+        "python.implementation": platform.python_implementation(),
+        "python.executable": sys.executable,
+        "os.name": platform.system(),
+        "os.arch": platform.machine(),
+        "os.version": platform.release(),
+        "user.dir": os.getcwd(),
+        "os.memory.max": f"{memory_kib // 1024}MB",
+    }
+
+
+def numbers() -> dict[str, float]:
+    """Open files, their limit, resident memory in bytes; what cannot be read is left out."""
+    found: dict[str, float] = {
+        "max_file_descriptor_count": resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    }
+    try:
+        found["open_file_descriptor_count"] = len(os.listdir("/proc/self/fd"))
+        with open("/proc/self/statm", encoding="ascii") as file:
+            found["resident_memory_bytes"] = int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        pass
+    return found
