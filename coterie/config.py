@@ -499,9 +499,7 @@ def parse(text: str) -> tuple[Config, list[str]]:
     config = Config(**values)
     _check_bounds(config, lines)
     if not config.client_port_address:
-        notices.append(
-            "clientPortAddress is not set: every address of this machine is listened at"
-        )
+        notices.append("clientPortAddress is not set: this listens at every address it has")
     return config, notices
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields
 
 import pytest
@@ -255,11 +256,8 @@ def test_an_error_after_continued_lines_bears_the_line_on_which_its_entry_starts
 
 @given(st.text(st.sampled_from("dataDir=1 :\\\n#!u\tserver.")))
 def test_any_text_gives_a_config_or_a_config_error(text: str) -> None:
-    try:
+    with suppress(ConfigError):
         config, _ = parse(text)
-    except ConfigError as error:
-        assert str(error)
-    else:
         assert config.data_dir
 
 

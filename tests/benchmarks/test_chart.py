@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -32,7 +32,7 @@ def results() -> list[Result]:
 
 
 def test_bars_are_as_long_as_the_ratios(results: list[Result]) -> None:
-    root = ElementTree.fromstring(chart.draw(results, "a subtitle"))
+    root = ET.fromstring(chart.draw(results, "a subtitle"))
     bars = [bar for bar in root.iter(f"{SVG}rect") if bar.get("class")]
     widths = [float(bar.get("width", "")) for bar in bars]
     assert [bar.get("class") for bar in bars] == ["better", "worse", "better"]
@@ -45,7 +45,7 @@ def test_bars_are_as_long_as_the_ratios(results: list[Result]) -> None:
 
 
 def test_everything_is_inside_the_picture(results: list[Result]) -> None:
-    root = ElementTree.fromstring(chart.draw(results, "a subtitle"))
+    root = ET.fromstring(chart.draw(results, "a subtitle"))
     width, height = (float(root.get(name, "")) for name in ("width", "height"))
     for element in root.iter():
         for name, most in (("x", width), ("x2", width), ("y", height), ("y2", height)):
@@ -53,7 +53,7 @@ def test_everything_is_inside_the_picture(results: list[Result]) -> None:
 
 
 def test_texts_name_results_panels_and_axes(results: list[Result]) -> None:
-    root = ElementTree.fromstring(chart.draw(results, "a subtitle"))
+    root = ET.fromstring(chart.draw(results, "a subtitle"))
     texts = [element.text for element in root.iter(f"{SVG}text")]
     assert {"a subtitle", "reads < writes, 1x1", "memory, 1x1", "5.00", "0.50"} <= set(texts)
     assert {"Throughput: longer is better", "Time and memory: shorter is better"} <= set(texts)

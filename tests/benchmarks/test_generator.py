@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import select
 import socket
 import threading
 import time
@@ -33,9 +34,9 @@ def test_counts_what_was_answered(
 def test_what_does_not_fit_the_socket_is_sent_later() -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
-    with near, far, generator.select.epoll() as poll:
+    with near, far, select.epoll() as poll:
         lane = generator.Lane(near, poll)
-        poll.register(near, generator.select.EPOLLIN)
+        poll.register(near, select.EPOLLIN)
         source = LOADS["writes"].source(0, 1)
         lane.load(source, loads.Counter(LOADS["writes"].replies), 10_000)
         assert [lane.send(200) for _ in range(20)] == [200] * 20
@@ -65,8 +66,8 @@ def test_stop_ends_the_measuring_but_not_the_draining(responder: Responder) -> N
 def test_main_reads_a_job_and_prints_an_outcome(
     responder: Responder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(generator.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(generator.gc, "disable", lambda: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("gc.disable", lambda: None)
     with responder(LOADS["creates-1k"], 2) as canned:
         job = Job(canned.port, "creates-1k", 2, 1, seconds=0.05, clean=False)
         monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asdict(job))))

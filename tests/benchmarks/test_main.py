@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks.measure import Bench
 from benchmarks.results import Result
 from benchmarks.servers import Apache
 from tests.benchmarks.test_report import MACHINE
@@ -41,9 +42,10 @@ def test_a_run_is_printed_recorded_and_published(
     reads.add("coterie", 30.0)
     reads.add("apache", 10.0)
     monkeypatch.setattr(command, "describe_machine", lambda _: MACHINE)
-    monkeypatch.setattr(command.Bench, "throughput", lambda *_: [reads])
+    monkeypatch.setattr(Bench, "throughput", lambda *_: [reads])
     monkeypatch.setattr(Apache, "missing", lambda: None)
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(command, "PROJECT", tmp_path)
     for name in ("HISTORY", "PAGE", "PICTURE"):
         monkeypatch.setattr(command, name, tmp_path / name)
     directory = tmp_path / "data"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +20,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(measure.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(measure.time, "sleep", self.sleep)
+        clock = SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep)
+        monkeypatch.setattr(measure, "time", clock)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -81,7 +81,7 @@ class Second(Idle):
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Job]]:
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that were run; each has as many operations as its place among them."""
     done: list[Job] = []
 
@@ -92,17 +92,14 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Job]]:
     monkeypatch.setattr(measure, "run_job", run_job)
     monkeypatch.setattr(Bench, "_warm", lambda *_: None)
     monkeypatch.setattr(Bench, "_canned_turn", lambda *_: None)
-    return iter([done])
+    return done
 
 
-def test_servers_take_turns_and_who_begins_alternates(
-    jobs: Iterator[list[Job]], tmp_path: Path
-) -> None:
+def test_servers_take_turns_and_who_begins_alternates(jobs: list[Job], tmp_path: Path) -> None:
     said: list[str] = []
     bench = Bench([First, Second], tmp_path, QUICK, 2, said.append)
     results = bench.throughput(["reads"])
-    (done,) = jobs
-    assert [(job.connections, job.outstanding) for job in done[::2]] == [*measure.SHAPES] * 2
+    assert [(job.connections, job.outstanding) for job in jobs[::2]] == [*measure.SHAPES] * 2
     assert results[0].values == {"first": [1.0, 8.0], "second": [2.0, 7.0]}
     assert [result.aim for result in results] == [1.6, 1.7, 5.0]
     assert said[0] == "round 1 of 2: getData, 1 KiB 1x1: first 1 /s, second 2 /s"

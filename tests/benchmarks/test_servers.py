@@ -44,7 +44,7 @@ class Broken(Script):
 def test_both_servers_read_the_same_settings(tmp_path: Path) -> None:
     config, _ = parse(servers.zoo_cfg(tmp_path, 2222, 500))
     assert (config.client_port, config.tick_time_ms, config.snap_count) == (2222, 2000, 500)
-    assert config.max_client_cnxns == 0
+    assert config.connections_per_ip_max == 0
     assert "snapCount" not in servers.zoo_cfg(tmp_path, 2222, None)
 
 

@@ -232,7 +232,7 @@ SCRIPTS: Mapping[str, Script] = {
         addWatch -m PERSISTENT /w/x
         deleteall /w
         """,
-        ("type:NodeDataChanged path:/w", "type:NodeDeleted path:/w/x/y", "No watcher"),
+        ("type:NodeDataChanged path:/w", "type:NodeDeleted path:/w/x/y", "No such watcher"),
     ),
     "rest": Script(
         """
@@ -247,7 +247,7 @@ SCRIPTS: Mapping[str, Script] = {
         close
         ls /a
         """,
-        ("Sync is OK", "ip: 127.0.0.1", "version="),
+        ("Sync is OK", "ip: 127.0.0.1", "Reconfig is disabled"),
     ),
 }
 

@@ -1,0 +1,92 @@
+# Two verbs do everything on a fresh machine: `make run` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes
+N ?= 1000
+BENCH ?=
+
+.PHONY: help setup run test slow lint fmt sim fuzz bench compat docs fast lock clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+setup: $(VENV)/ready-run  ## make .venv and install Coterie in it
+run: setup  ## serve at 127.0.0.1:2181, with the data under ./data
+	@exec $(BIN)/coterie serve
+
+test: $(VENV)/ready-test  ## the fast tests
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/ready-test  ## the tests that take minutes: kills, many seeds, many frames
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/ready-lint  ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy coterie tests benchmarks tools
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/ready-lint  ## mend the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+sim: $(VENV)/ready-test  ## N fresh seeds in the simulator (make sim N=10000)
+	$(BIN)/python -m coterie.testing.simulator --seeds $(N)
+
+fuzz: $(VENV)/ready-fuzz  ## a coverage-guided fuzzer over the client protocol, for N inputs
+	$(BIN)/python -m tests.fuzz.guided -runs=$(N)
+
+bench: $(VENV)/ready-test  ## measure beside Apache ZooKeeper (make bench BENCH="--quick")
+	$(BIN)/python -m benchmarks $(BENCH)
+
+compat: $(VENV)/ready-test  ## kazoo's own tests, zkCli, the C client, Apache's server
+	bash tests/compat/run.sh
+
+docs: $(VENV)/ready-run  ## check that the documents name what exists
+	$(BIN)/python -m tools.docs
+
+fast: .fast/ready  ## a second environment, .fast, with the hot modules compiled (needs a C compiler)
+
+lock: $(VENV)/ready-run  ## pin the requirements anew
+	$(BIN)/python -m pip install -q pip-tools
+	for name in run test lint fast compat fuzz; do \
+		$(BIN)/python -m piptools compile -q --upgrade --generate-hashes --no-emit-index-url \
+			--no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
+			--strip-extras --allow-unsafe -o requirements/$$name.txt requirements/$$name.in; \
+	done
+
+clean:  ## away with what the verbs made; data stays
+	rm -rf $(VENV) .fast build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Coterie needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready-run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) -r requirements/run.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/ready-test: requirements/test.txt $(VENV)/ready-run
+	$(PIP) -r requirements/test.txt
+	touch $@
+
+$(VENV)/ready-lint: requirements/lint.txt $(VENV)/ready-test
+	$(PIP) -r requirements/lint.txt
+	touch $@
+
+$(VENV)/ready-fuzz: requirements/fuzz.txt $(VENV)/ready-test
+	$(PIP) -r requirements/fuzz.txt
+	touch $@
+
+.fast/ready: requirements/fast.txt requirements/run.txt pyproject.toml $(shell find coterie -name '*.py')
+	$(PYTHON) -m venv .fast
+	.fast/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	.fast/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fast.txt
+	HATCH_BUILD_HOOKS_ENABLE=1 .fast/bin/python -m pip install -q --disable-pip-version-check \
+		--no-deps --no-build-isolation --force-reinstall .
+	touch $@

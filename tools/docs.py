@@ -1,0 +1,39 @@
+"""Check that the documents name what exists: links to files, and paths in backticks.
+
+Run as `python -m tools.docs` from the top of the checkout; ends with status 1 and a line for each
+name that leads nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_PATH = re.compile(r"`((?:coterie|tests|docs|benchmarks|tools|core|wire|runtime)/[\w./*-]+)`")
+
+
+def missing(document: Path, top: Path) -> list[str]:
+    """What `document` names and is not there."""
+    text = document.read_text(encoding="utf-8")
+    lost = [link for link in _LINK.findall(text) if not (document.parent / link).exists()]
+    for path in _PATH.findall(text):
+        found = any(next(base.glob(path), None) for base in (top, top / "coterie"))
+        if not found:
+            lost.append(path)
+    return [f"{document}: {name} is not there" for name in lost]
+
+
+def main() -> int:
+    top = Path()
+    documents = [*top.glob("*.md"), *top.glob("docs/**/*.md")]
+    complaints = [line for document in documents for line in missing(document, top)]
+    for line in complaints:
+        print(line, file=sys.stderr)
+    print(f"{len(documents)} documents read, {len(complaints)} names that lead nowhere")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
