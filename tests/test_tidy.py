@@ -1,4 +1,4 @@
-"""What the linters do not see: lengths, first sentences, test twins, names that must not appear."""
+"""What the linters do not see: lengths, first sentences, test twins, banned names."""
 
 from __future__ import annotations
 

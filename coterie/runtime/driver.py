@@ -188,8 +188,16 @@ class Driver:
             return
         if complete:
             self._snapshotter.submit(writer.finish, self._snapshot_done)
+        elif writer.wants_settling:
+            self._snapshotter.submit(writer.settle, self._settled)
         else:
             self.loop.call_later(_SLICE_PAUSE_S, self._slice)
+
+    def _settled(self, result: None, error: BaseException | None) -> None:
+        if error is None:
+            self._slice()
+        else:
+            self._snapshot_done(None, error)
 
     def _snapshot_done(self, result: object, error: BaseException | None) -> None:
         writer, self._writer = self._writer, None

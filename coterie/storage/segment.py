@@ -210,7 +210,7 @@ class Segment:
         data = self._files.read(self.path, self.end, written - self.end)
         if len(data) <= RECORD.size or data[-1] != _END_BYTE:
             return False
-        checksum, _ = RECORD.unpack_from(data)
+        checksum: int = RECORD.unpack_from(data)[0]
         return checksum == adler32(data[RECORD.size : -1])
 
 

@@ -14,11 +14,11 @@ it. Rules:
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from struct import Struct, error as StructError
 from typing import Final, NamedTuple
 from zlib import adler32
 
@@ -37,15 +37,15 @@ UNFINISHED: Final = "unfinished."
 
 HEADER: Final = b"ZKSN" + (2).to_bytes(4, "big") + b"\xff" * 8
 """Magic number, version of the format, database id."""
-_INT: Final = Struct(">i")
-_LONG: Final = Struct(">q")
-_SESSION: Final = Struct(">qi")
-_NODE: Final = Struct(">qqqqqiiiqq")
+_INT: Final = struct.Struct(">i")
+_LONG: Final = struct.Struct(">q")
+_SESSION: Final = struct.Struct(">qi")
+_NODE: Final = struct.Struct(">qqqqqiiiqq")
 """Behind path and data: ACL id, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner,
 pzxid. (The digest takes them in another order.)"""
-_DIGEST: Final = Struct(">qiq")
+_DIGEST: Final = struct.Struct(">qiq")
 _END_PATH: Final = b"\0\0\0\x01/"
-_SEAL: Final = Struct(">q5s")
+_SEAL: Final = struct.Struct(">q5s")
 _NULL: Final = b"\xff\xff\xff\xff"
 _OPEN_ACL_ID: Final = -1
 
@@ -54,6 +54,7 @@ _GZIP_WINDOW: Final = 31
 _READ_BYTES: Final = 2**20
 _WRITE_BYTES: Final = 2**18
 _COPY_BYTES: Final = 2**20
+_SETTLE_BYTES: Final = 2**20
 
 
 def name(zxid: int) -> str:
@@ -105,6 +106,7 @@ class SnapshotWriter:
         self._end_digest = 0
         self._buffer = bytearray()
         self._nodes_bytes = 0
+        self._settled_bytes = 0
         self._nodes: File | None = None
         base = f"{directory}/{UNFINISHED}{name(self.zxid)}"
         self._path = base
@@ -125,6 +127,23 @@ class SnapshotWriter:
         self._end_zxid, self._end_digest = self._tree.zxid, self._tree.digest
         self._flush()
         return True
+
+    @property
+    def wants_settling(self) -> bool:
+        """Whether enough was written to be given to the disk before more is."""
+        return self._nodes_bytes - self._settled_bytes >= _SETTLE_BYTES
+
+    def settle(self) -> None:
+        """Wait until the disk has what was written so far; like `finish`, not for the loop.
+
+        One sync of a whole large file would keep the log from being synced for as long.
+        """
+        assert self._nodes is not None
+        try:
+            self._nodes.sync()
+        except OSError as error:
+            raise self._failed(error) from error
+        self._settled_bytes = self._nodes_bytes
 
     def _encode(self, out: bytearray, path: bytes, node: Node) -> None:
         if path == ROOT:
@@ -199,6 +218,7 @@ class SnapshotWriter:
             assert len(data) == count
             checksum = adler32(data, checksum)
             file.write(offset, data)
+            file.sync()
             offset += count
         end = bytearray(_END_PATH)
         checksum = _seal(end, 0, checksum)
@@ -298,7 +318,7 @@ class SnapshotReader:
             yield from self._read_nodes()
             self._check_seal()
             self._read_rest()
-        except (MarshallingError, StructError, zlib.error) as error:
+        except (MarshallingError, struct.error, zlib.error) as error:
             raise self._damaged("it ends too early or makes no sense") from error
         except NoNodeError as error:
             raise self._damaged(f"the parent of {error.path} is missing") from error
@@ -378,7 +398,7 @@ class SnapshotReader:
                 acl_id, czxid, mzxid, ctime, mtime, *versions, owner, pzxid = read_node(
                     data, data_end
                 )
-            except StructError:
+            except struct.error:
                 # The node goes on in the next chunk.
                 self._pos = pos
                 self._need(need - pos)

@@ -13,8 +13,7 @@ changes the tree.
 
 from __future__ import annotations
 
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coterie.config import Config
 from coterie.core.tree import Tree
@@ -31,6 +30,10 @@ from coterie.storage.txnlog import TxnLog
 from coterie.system.files import Files, Lock
 from coterie.wire.requests import Op
 from coterie.wire.txns import CloseSessionTxn, Txn
+
+if TYPE_CHECKING:
+    # A generator is handed down; nobody here makes one.
+    from random import Random
 
 _VERSION: Final = "version-2"
 _SLICE: Final = 10_000

@@ -71,10 +71,9 @@ def _shared(client: Client) -> None:
     """Sequence numbers and versions that go on from what other seasons left."""
     if client.call(raw.EXISTS, raw.path_watch("/shared")).error:
         client.ok(raw.CREATE, raw.create("/shared"))
-    for _ in range(3):
-        sequential = raw.create("/shared/s-", b"", raw.PERSISTENT_SEQUENTIAL)
-        path = Reader(client.ok(raw.CREATE, sequential).body).string()
-    client.ok(raw.DELETE, raw.path_int(path or "", 0))
+    sequential = raw.create("/shared/s-", b"", raw.PERSISTENT_SEQUENTIAL)
+    made = [Reader(client.ok(raw.CREATE, sequential).body).string() for _ in range(3)]
+    client.ok(raw.DELETE, raw.path_int(made[-1] or "", 0))
     client.ok(raw.SET_DATA, raw.set_data("/shared", b"again"))
     client.ok(raw.SET_ACL, raw.set_acl("/shared", raw.OPEN))
 

@@ -30,8 +30,15 @@ _DEBIAN_ENVIRONMENT: Final = Path("/etc/zookeeper/conf/environment")
 _DEBIAN_JAR: Final = "/usr/share/java/zookeeper.jar"
 _DEBIAN_LOGGER: Final = "/usr/share/java/slf4j-simple.jar"
 _APACHE_MAIN: Final = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-# Apache reads these from the command line of the JVM alone.
-_JVM_ONLY: Final = frozenset({"jute.maxbuffer"})
+# Apache reads these from the command line of the JVM alone, without its prefix.
+_JVM_ONLY: Final = frozenset(
+    {
+        "jute.maxbuffer",
+        "znode.container.checkIntervalMs",
+        "znode.container.maxPerMinute",
+        "znode.container.maxNeverUsedIntervalMs",
+    }
+)
 
 Settings = Mapping[str, str | int]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import unified_diff
 from itertools import groupby
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ SCRIPTS: Mapping[str, Script] = {
         delete /d/none
         deleteall /d
         ls /d
-        deleteall /zookeeper/quota
+        delete /zookeeper/quota
         delete /
         ls -s /
         """,
@@ -303,7 +304,7 @@ def _run(server: Server, script: Script) -> Said:
 
 @pytest.mark.timeout(180)
 def test_the_shell_says_the_same(servers: dict[str, Server]) -> None:
-    different = []
+    different: list[str] = []
     for name, script in SCRIPTS.items():
         apache = _run(servers["apache"], script)
         coterie = _run(servers["coterie"], script)
@@ -312,5 +313,11 @@ def test_the_shell_says_the_same(servers: dict[str, Server]) -> None:
         for phrase in script.shows:
             assert phrase in text, f"{name}: Apache's server never showed {phrase!r}:\n{text}"
         if apache != coterie:
-            different.append(f"{name}:\n{apache}\n{coterie}")
+            different += unified_diff(
+                [*apache.lines, *apache.events],
+                [*coterie.lines, *coterie.events],
+                f"{name}: apache",
+                f"{name}: coterie",
+                lineterm="",
+            )
     assert not different, "\n".join(different)

@@ -1,4 +1,4 @@
-"""A coverage-guided fuzzer over the client protocol: `make fuzz` runs it where atheris is installed.
+"""A coverage-guided fuzzer over the client protocol, which `make fuzz` runs.
 
     python -m tests.fuzz.guided -runs=100000 -seed=1
 

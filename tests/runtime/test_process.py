@@ -33,15 +33,14 @@ def test_stops_cleanly_and_finds_everything_again(tmp_path: Path, number: int) -
 
 
 def test_a_session_outlives_the_server(tmp_path: Path) -> None:
-    with Server(tmp_path) as server:
-        with Client(server.port) as client:
-            assert client.create(b"/mine", b"", flags=1)[2] == 0
-            server.kill()
-            server.start()
-            again = Client(server.port, session_id=client.session_id, password=client.password)
-            with again:
-                assert again.session_id == client.session_id
-                assert again.get(b"/mine") == b""
+    with Server(tmp_path) as server, Client(server.port) as client:
+        assert client.create(b"/mine", b"", flags=1)[2] == 0
+        server.kill()
+        server.start()
+        again = Client(server.port, session_id=client.session_id, password=client.password)
+        with again:
+            assert again.session_id == client.session_id
+            assert again.get(b"/mine") == b""
 
 
 def _refused(*arguments: str) -> str:
