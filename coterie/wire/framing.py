@@ -69,6 +69,8 @@ class Framing:
 def frames(framing: Framing, data: bytes) -> Iterator[bytes]:
     """The whole frames (without their length) that are there once `data` has come."""
     chunk = framing.feed(data)
+    if not chunk:
+        return
     pos, end = 0, len(chunk)
     while end - pos >= 4:
         length: int = LENGTH.unpack_from(chunk, pos)[0]

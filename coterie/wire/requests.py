@@ -181,7 +181,8 @@ class SetDataRequest(Record):
             raise MarshallingError
         split = start + 8 + _INT(data, start)[0]
         if not start + 8 <= split <= end - 4:
-            raise MarshallingError
+            # A lie, or the path is null.
+            return cls(*[codec.read(reader) for _, codec in cls._codecs])
         size: int = _INT(data, split - 4)[0]
         tail = split + max(size, 0)
         if size < -1 or tail > end - 4:

@@ -97,7 +97,8 @@ class CreateSessionTxn(Record):
 
 @record
 class CloseSessionTxn(Record):
-    """`paths` are the session's ephemerals; servers older than 3.6 logged no body."""
+    """`paths` are the session's ephemerals. Servers older than 3.6 log no body, nor do newer
+    ones with closeSessionTxn.enabled=false, but these add a digest."""
 
     paths: Paths
 
@@ -129,6 +130,8 @@ class MultiTxn(Record):
         for _ in range(reader.count()):
             kind = reader.int32()
             body = Reader(reader.buffer() or b"")
+            if kind == Op.MULTI:
+                raise MarshallingError
             operations.append((kind, _read_body(kind, body)))
         return cls(operations)
 
@@ -207,9 +210,15 @@ def _read_body(kind: int, reader: Reader) -> Record:
         raise MarshallingError
     if cls is CreateTxn:
         return _read_create(reader)
-    if cls is CloseSessionTxn and reader.at_end():
+    if cls is CloseSessionTxn and _has_no_body(reader):
         return CloseSessionTxn([])
     return cls.read(reader)
+
+
+def _has_no_body(reader: Reader) -> bool:
+    """Whether nothing but a digest is there. As a body it would be two empty paths."""
+    rest = reader.data[reader.pos : reader.end]
+    return not rest or (len(rest) == DIGEST.size and DIGEST.unpack(rest)[0] == DIGEST_VERSION)
 
 
 def _read_create(reader: Reader) -> CreateTxn:
@@ -241,3 +250,13 @@ def decode(entry: bytes) -> Txn:
             txn.digest = digest
     txn.encoded = entry
     return txn
+
+
+_EPOCH: Final = 2**32
+
+
+def follows(zxid: int, last_zxid: int) -> bool:
+    """Whether `zxid` may come next: every write takes one number, a new epoch begins with 1."""
+    if zxid == last_zxid + 1:
+        return True
+    return zxid // _EPOCH > last_zxid // _EPOCH and zxid % _EPOCH <= 1

@@ -1,0 +1,178 @@
+"""Jute against protocol facts: known bytes, round trips, and every way to lie about a length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coterie.errors import MarshallingError
+from coterie.values import ACL, OPEN_ACL, Id
+from coterie.wire import jute
+from coterie.wire.jute import Buffer, Int, Paths, Reader, Record, Text, record
+
+
+@record
+class _Sample(Record):
+    number: Int
+    data: Buffer
+    names: Paths
+    text: Text
+
+
+def _written(write: Callable[[bytearray, Any], None], value: Any) -> bytes:
+    out = bytearray()
+    write(out, value)
+    return bytes(out)
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "wire"),
+    [
+        (jute.write_int, 1, "00000001"),
+        (jute.write_int, -2, "fffffffe"),
+        (jute.write_long, 2**40, "0000010000000000"),
+        (jute.write_long, -1, "ffffffffffffffff"),
+        (jute.write_boolean, True, "01"),
+        (jute.write_boolean, False, "00"),
+        (jute.write_buffer, None, "ffffffff"),
+        (jute.write_buffer, b"", "00000000"),
+        (jute.write_buffer, b"ab", "000000026162"),
+        (jute.write_string, "ü", "00000002c3bc"),
+        (
+            jute.write_acls,
+            OPEN_ACL,
+            "000000010000001f00000005776f726c6400000006616e796f6e65",
+        ),
+        (jute.write_acls, (), "00000000"),
+    ],
+)
+def test_known_bytes(write: Callable[[bytearray, Any], None], value: Any, wire: str) -> None:
+    assert _written(write, value).hex() == wire
+
+
+def test_numbers_are_signed_and_big_endian() -> None:
+    reader = Reader(bytes.fromhex("80 fffffffe 7fffffff ffffffffffffff00 02"))
+    assert reader.byte() == 0x80
+    assert reader.int32() == -2
+    assert reader.int32() == 2**31 - 1
+    assert reader.int64() == -256
+    assert reader.boolean() is True, "any byte but 0 is true"
+    assert reader.at_end()
+
+
+def test_null_and_empty_are_two_things_for_a_buffer_and_one_elsewhere() -> None:
+    null = b"\xff\xff\xff\xff"
+    assert Reader(null).buffer() is None
+    assert Reader(bytes(4)).buffer() == b""
+    assert Reader(null).path() == b""
+    assert Reader(null).string() == ""
+    assert Reader(null).count() == 0
+    assert jute.read_acls(Reader(null)) == ()
+
+
+def test_broken_utf8_is_read_as_java_does() -> None:
+    assert Reader(b"\0\0\0\x03a\xffb").string() == "a\ufffdb"
+    # Java writes what is beyond 16 bits as two surrogates of three bytes each.
+    cesu = bytes.fromhex("eda0bdedb880")
+    assert set(Reader(b"\0\0\0\x06" + cesu).string()) == {"\ufffd"}
+
+
+@pytest.mark.parametrize("length", [-2, -(2**31), 1, 5, 2**31 - 1])
+@pytest.mark.parametrize("read", [Reader.buffer, Reader.path, Reader.string, Reader.count])
+def test_a_length_that_lies(read: Callable[[Reader], object], length: int) -> None:
+    with pytest.raises(MarshallingError):
+        read(Reader(length.to_bytes(4, "big", signed=True)))
+
+
+def test_a_vector_may_not_promise_more_items_than_bytes() -> None:
+    """An attacker's four bytes must not make a list of two thousand million."""
+    assert Reader(b"\0\0\0\x03abc").count() == 3
+    with pytest.raises(MarshallingError):
+        Reader(b"\0\0\0\x04abc").count()
+
+
+@pytest.mark.parametrize(
+    ("read", "size"),
+    [(Reader.byte, 1), (Reader.boolean, 1), (Reader.int32, 4), (Reader.int64, 8)],
+)
+def test_a_number_cut_short(read: Callable[[Reader], object], size: int) -> None:
+    for have in range(size):
+        with pytest.raises(MarshallingError):
+            read(Reader(bytes(have)))
+        with pytest.raises(MarshallingError):
+            read(Reader(bytes(20), 3, 3 + have))
+
+
+def test_a_reader_of_a_part_does_not_look_beyond_its_end() -> None:
+    data = _written(jute.write_buffer, b"abcdef")
+    with pytest.raises(MarshallingError):
+        Reader(data, 0, 9).buffer()
+    with pytest.raises(MarshallingError):
+        Reader(data, 0, 3).raw(4)
+    acls = _written(jute.write_acls, OPEN_ACL)
+    with pytest.raises(MarshallingError):
+        jute.read_acls(Reader(acls, 0, len(acls) - 1))
+
+
+def test_a_failed_read_of_a_buffer_moves_nothing() -> None:
+    """The snapshot reader tries again from the same place with more bytes."""
+    reader = Reader(b"\0\0\0\x05abc")
+    with pytest.raises(MarshallingError):
+        reader.buffer()
+    assert reader.pos == 0
+
+
+_IDS = st.builds(Id, st.text(max_size=5), st.text(max_size=5))
+_ACLS = st.lists(st.builds(ACL, st.integers(0, 31), _IDS), max_size=4).map(tuple)
+
+
+@given(_ACLS | st.just(OPEN_ACL))
+def test_acls_come_back(acls: tuple[ACL, ...]) -> None:
+    reader = Reader(_written(jute.write_acls, acls))
+    assert jute.read_acls(reader) == acls
+    assert reader.at_end()
+
+
+def test_the_open_acl_is_one_object() -> None:
+    data = _written(jute.write_acls, OPEN_ACL)
+    assert jute.read_acls(Reader(b"xx" + data, 2)) is OPEN_ACL
+    two = (*OPEN_ACL, ACL(1, Id("ip", "127.0.0.1")))
+    assert jute.read_acls(Reader(_written(jute.write_acls, two))) == two
+
+
+@given(
+    st.integers(-(2**31), 2**31 - 1),
+    st.none() | st.binary(),
+    st.lists(st.binary(max_size=5), max_size=5),
+    st.text(),
+)
+def test_a_record_is_its_fields_in_order(
+    number: int, data: bytes | None, names: list[bytes], text: str
+) -> None:
+    sample = _Sample(number, data, names, text)
+    parts = [
+        _written(jute.write_int, number),
+        _written(jute.write_buffer, data),
+        _written(jute.write_int, len(names)),
+        *(_written(jute.write_buffer, name) for name in names),
+        _written(jute.write_string, text),
+    ]
+    assert sample.encode() == b"".join(parts)
+    assert _Sample.decode(sample.encode()) == sample
+
+
+def test_what_does_not_fit_a_field_is_no_silent_wrong_number() -> None:
+    with pytest.raises(Exception, match="format requires"):
+        _Sample(2**31, None, [], "").encode()
+
+
+def test_a_record_leaves_what_follows_it() -> None:
+    sample = _Sample(1, b"x", [b"/a"], "y")
+    reader = Reader(sample.encode() + b"rest")
+    assert _Sample.read(reader) == sample
+    assert reader.raw(4) == b"rest"
+    assert reader.at_end()
