@@ -15,7 +15,7 @@ from coterie import __version__
 from coterie.admin.metrics import metrics
 from coterie.config import Config
 from coterie.core.connection import Connection
-from coterie.core.member import Standalone
+from coterie.core.front import Front
 
 VERSION: Final = f"3.9.4-coterie-{__version__}"
 """Clients and tools read a ZooKeeper version here and decide by it what the server can do, so it
@@ -29,7 +29,7 @@ Result = dict[str, Any]
 class Status:
     """What a command may look at. Times are milliseconds."""
 
-    member: Standalone
+    member: Front
     config: Config
     port: int
     now_ms: float

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from coterie.core.member import Standalone
+from coterie.core.front import Front
 from coterie.wire.requests import Op
 
 _COUNTED: Final[dict[str, tuple[int, ...]]] = {
@@ -36,7 +36,7 @@ _COUNTED: Final[dict[str, tuple[int, ...]]] = {
 }
 
 
-def metrics(member: Standalone, uptime_ms: float) -> dict[str, float]:
+def metrics(member: Front, uptime_ms: float) -> dict[str, float]:
     """Gauges and counters of a server, by Apache's names without the `zk_` in front."""
     server, tree, stats = member.server, member.tree, member.server.stats
     count = stats.latency_count
@@ -57,9 +57,10 @@ def metrics(member: Standalone, uptime_ms: float) -> dict[str, float]:
         "local_sessions": 0,
         "digest_mismatches_count": tree.digest_mismatches,
         "outstanding_changes_queued": member.outstanding_txns,
-        "quota_exceeded_count": member.quotas.exceeded,
+        "quota_exceeded_count": member.quotas.exceeded if member.quotas is not None else 0,
         "writes_refused": int(member.failure is not None),
     }
+    values.update(member.role_numbers())
     for name, ops in _COUNTED.items():
         values[f"op_count_{name}"] = sum(stats.requests.get(op, 0) for op in ops)
     values["op_count_total"] = sum(stats.requests.values())

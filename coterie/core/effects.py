@@ -68,7 +68,7 @@ class Effects:
         self.link_closes: list[Link] = []
         """Close these once what they have in `out` is sent, then tell `lost`."""
         self.save_epochs: Epochs | None = None
-        """Make these durable, then tell `epochs_saved`; nothing else is asked of the disk before."""
+        """Make these durable, then tell `epochs_saved`; before, nothing else is asked."""
         self.truncate_after: int | None = None
         """Delete every txn beyond this zxid from the log, recover the tree anew, then tell
         `truncated` with it. Asked only when all appends are synced."""

@@ -28,6 +28,7 @@ class Link:
         "open",
         "out",
         "peer",
+        "streaming",
         "touched",
     )
 
@@ -46,6 +47,8 @@ class Link:
         self.closing = False
         """Nothing is read from it any more."""
         self.gone = False
+        self.streaming = False
+        """There is more than is in `out`: `drained_link` is waited for."""
 
     def __repr__(self) -> str:
         way = "to" if self.dialled else "from"

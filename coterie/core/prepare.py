@@ -41,6 +41,7 @@ from coterie.errors import (
     ReconfigDisabledError,
     RuntimeInconsistencyError,
     SessionExpiredError,
+    SessionMovedError,
     UnimplementedError,
     ZooKeeperError,
 )
@@ -52,6 +53,7 @@ from coterie.wire.txns import Txn
 
 if TYPE_CHECKING:
     from coterie.core.connection import Connection
+    from coterie.core.link import Link
     from coterie.core.sessions import Sessions
 
 _SPECIAL: Final = frozenset({paths.ROOT, b"", paths.ZOOKEEPER, paths.QUOTA, paths.CONFIG})
@@ -62,7 +64,7 @@ _CREATE_TAIL: Final = struct.Struct(">?i").pack
 class Write:
     """A request that goes through the log: what a follower forwards, what the leader prepares."""
 
-    __slots__ = ("arrived_ms", "connection", "cxid", "ids", "op", "payload", "session_id")
+    __slots__ = ("arrived_ms", "connection", "cxid", "ids", "op", "owner", "payload", "session_id")
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Write:
         payload: bytes,
         ids: Sequence[Id] = (),
         arrived_ms: float = 0.0,
+        owner: Link | None = None,
     ) -> None:
         self.connection = connection
         self.session_id = session_id
@@ -81,6 +84,8 @@ class Write:
         self.payload = payload
         self.ids = ids
         self.arrived_ms = arrived_ms
+        self.owner = owner
+        """The learner that forwarded it; None where it was made here."""
 
 
 class Change:
@@ -164,6 +169,13 @@ class Prepare:
         except ZooKeeperError as error:
             return self._finish(Op.ERROR, txns.ErrorTxn(error.code))
         return self._finish(write.op, body, self._sliced(request, body, reader.pos))
+
+    def refused(self, write: Write, wall_ms: int, error: int) -> Txn:
+        """An error txn for a write that could not even be read."""
+        self._write = write
+        self._time_ms = wall_ms
+        self.zxid += 1
+        return self._finish(Op.ERROR, txns.ErrorTxn(error))
 
     def _finish(self, kind: int, body: Record, encoded: bytes | None = None) -> Txn:
         write = self._write
@@ -256,6 +268,8 @@ class Prepare:
         session = self._sessions.by_id.get(self._write.session_id)
         if session is None or session.closing:
             raise SessionExpiredError
+        if session.owner is not self._write.owner:
+            raise SessionMovedError
 
     def _look(self, path: bytes, perms: int = 0) -> tuple[Node, int, int]:
         """A znode as it will be, the number of its children, and its digest.

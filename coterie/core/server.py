@@ -6,7 +6,9 @@ Rules:
 - a watch event is put into a connection's output before any reply that shows the change;
 - work is paid for by the chunk that came, not by the request; getData of an open znode is
   answered in the loop that cuts the frames, everything else through a table.
-A write is handed to `submit`; whoever numbers and logs it calls `commit`, in zxid order.
+A write is handed to `submit`; whoever numbers and logs it calls `commit`, in zxid order. Whether
+a session may be taken up again is asked of `revalidate`, if that is set: a learner's leader knows.
+While the server is shut, or serves reads only, it still answers four-letter words.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from coterie.config import Config
 from coterie.core import connection as connections
 from coterie.core import sessions as session_rules
 from coterie.core.acl import AccessControl
@@ -28,6 +31,7 @@ from coterie.errors import (
     AuthFailedError,
     BadArgumentsError,
     MarshallingError,
+    SessionMovedError,
     UnimplementedError,
     ZooKeeperError,
 )
@@ -112,17 +116,12 @@ class Server:
 
     def __init__(
         self,
+        config: Config,
         tree: Tree,
         sessions: Sessions,
         access: AccessControl,
         effects: Effects,
         submit: Callable[[Write], None],
-        *,
-        timeout_min_ms: int,
-        timeout_max_ms: int,
-        frame_bytes_max: int,
-        outstanding_max: int,
-        stranger_ms: int,
     ) -> None:
         self.tree = tree
         self.sessions = sessions
@@ -137,16 +136,58 @@ class Server:
         self.connections: dict[Connection, None] = {}
         self.outstanding = 0
         """Requests that came and are not answered: writes in flight and what waits for them."""
+        self.serving = True
+        """Whether sessions are let in at all."""
+        self.read_only = False
+        """Whether only those are let in who said that they can do with reads."""
         self._submit = submit
-        self._timeout_min_ms = timeout_min_ms
-        self._timeout_max_ms = timeout_max_ms
-        self._frame_bytes_max = frame_bytes_max
-        self._outstanding_max = outstanding_max
-        self._stranger_ms = stranger_ms
+        self._revalidate: Callable[[Connection, int, int], None] | None = None
+        self._through = _FROM_CLIENTS
+        """The opcodes that go through the log, or at least to the leader."""
+        self._timeout_min_ms = config.min_session_timeout_ms
+        self._timeout_max_ms = config.max_session_timeout_ms
+        self._frame_bytes_max = config.frame_bytes_max
+        self._outstanding_max = config.outstanding_max
+        self._stranger_ms = config.sessionless_timeout_ms
         self._strangers: dict[Connection, None] = {}
         self._throttled: dict[Connection, None] = {}
         self._answers = Answers(tree, self.watches, access)
         self._next_number = 1
+
+    def open(
+        self,
+        tree: Tree,
+        sessions: Sessions,
+        submit: Callable[[Write], None],
+        *,
+        revalidate: Callable[[Connection, int, int], None] | None = None,
+        sync_goes_through: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        """Serve from this tree, in another role than before. With `revalidate` there is a leader
+        who decides about sessions; then a sync has to reach it as well."""
+        assert not self.serving
+        self.tree = tree
+        self.sessions = sessions
+        self.serving = True
+        self.read_only = read_only
+        self._submit = submit
+        self._revalidate = revalidate
+        self._through = _FROM_CLIENTS | {Op.SYNC} if sync_goes_through else _FROM_CLIENTS
+        self._answers = Answers(tree, self.watches, self.access)
+
+    def shut(self) -> None:
+        """Serve nobody until `open`: the role that this member played is over."""
+        self.serving = self.read_only = False
+        for connection in list(self.connections):
+            if connection.session is not None:
+                self.watches.forget(connection)
+                connection.session.connection = None
+                connection.session = None
+            connection.fifo.clear()
+            self._close(connection)
+        self._throttled.clear()
+        self.outstanding = 0
 
     def connected(self, ip: str, port: int, now_ms: float, wall_ms: int) -> Connection:
         """A client has connected; the driver keeps what this returns."""
@@ -241,6 +282,10 @@ class Server:
         connection.read_only_known = not reader.at_end()
         connection.received += 1
         self.stats.received += 1
+        asks_read_only = connection.read_only_known and reader.boolean()
+        if not self.serving or (self.read_only and not asks_read_only):
+            self._close(connection)
+            return
         if request.last_zxid_seen > self.tree.zxid:
             self.effects.notes.append(
                 f"closing {connection.ip}:{connection.port}: it has seen zxid "
@@ -258,16 +303,37 @@ class Server:
             )
             self.outstanding += 1
             connection.fifo.append(write)
-            self._submit(write)
+            try:
+                self._submit(write)
+            except ZooKeeperError as error:
+                self.refuse(write, error)
+        elif request.password != session_rules.password(request.session_id):
+            self._welcome(connection, None)
+        elif self._revalidate is not None:
+            self._revalidate(connection, request.session_id, timeout_ms)
+        else:
+            self.revalidated(connection, request.session_id, timeout_ms)
+
+    def revalidated(self, connection: Connection, session_id: int, timeout_ms: int) -> None:
+        """Let a connection have the session that it asks for, if there is such a session."""
+        if connection.gone:
             return
-        session = self.sessions.by_id.get(request.session_id)
-        proof = session_rules.password(request.session_id)
-        if session is None or session.closing or request.password != proof:
+        session = self.sessions.by_id.get(session_id)
+        if session is None or session.closing:
             self._welcome(connection, None)
             return
         if session.connection is not None:
             self._close(session.connection)
+        session.owner = None
         self.sessions.retime(session, timeout_ms, self.now_ms)
+        self._welcome(connection, session)
+
+    def admit(self, write: Write, session: Session) -> None:
+        """Let in a client whose session needs no txn."""
+        connection = write.connection
+        assert connection is not None
+        connection.fifo.remove(write)
+        self.outstanding -= 1
         self._welcome(connection, session)
 
     def _welcome(self, connection: Connection, session: Session | None) -> None:
@@ -278,7 +344,7 @@ class Server:
             proof = session_rules.password(session.id)
             body = requests.ConnectResponse(0, session.timeout_ms, session.id, proof).encode()
         if connection.read_only_known:
-            body += b"\0"
+            body += b"\1" if self.read_only else b"\0"
         connection.out.append(LENGTH.pack(len(body)) + body)
         self._touch(connection)
         self._strangers.pop(connection, None)
@@ -348,7 +414,7 @@ class Server:
     def _dispatch(
         self, connection: Connection, xid: int, op: int, chunk: bytes, pos: int, end: int
     ) -> None:
-        if op in _FROM_CLIENTS:
+        if op in self._through:
             self._write(connection, xid, op, chunk[pos:end])
         elif op == Op.AUTH:
             self._authenticate(connection, xid, Reader(chunk, pos, end))
@@ -441,10 +507,25 @@ class Server:
         assert connection.fifo[0] is write
         connection.fifo.popleft()
         self.outstanding -= 1
+        if outcome.error == SessionMovedError.code:
+            self._close(connection)
+            return
         if txn.type == Op.CREATE_SESSION:
             self._welcome(connection, self.sessions.by_id.get(txn.session_id))
             return
         self._reply(connection, write, outcome)
+        self._drain(connection)
+
+    def caught_up(self, write: Write) -> None:
+        """All that was committed when a client's sync reached the leader is applied here."""
+        connection = write.connection
+        self.outstanding -= 1
+        if connection is None or connection.gone:
+            return
+        assert connection.fifo[0] is write
+        connection.fifo.popleft()
+        self._read(connection, write.cxid, write.op, Reader(write.payload))
+        self._touch(connection)
         self._drain(connection)
 
     def _reply(self, connection: Connection, write: Write, outcome: Outcome) -> None:
@@ -520,6 +601,10 @@ class Server:
             connection.backlog = b""
             self._strangers.pop(connection, None)
             self.effects.closes.append(connection)
+
+    def turn_away(self, connection: Connection) -> None:
+        """Close a connection that has asked for a session in vain."""
+        self._close(connection)
 
     def drop_session(self, session: Session) -> None:
         """Close the connection of a session whose time is over, if it still has one."""

@@ -8,10 +8,12 @@ when its bucket comes due. All times here are monotonic milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from coterie.core.connection import Connection
+    from coterie.core.link import Link
 
 _PASSWORD_SECRET: Final = 0xB3415C00
 _JAVA_MULTIPLIER: Final = 0x5DEECE66D
@@ -45,7 +47,7 @@ def first_id(server_id: int, wall_ms: int) -> int:
 class Session:
     """One session, as the server that expires it sees it."""
 
-    __slots__ = ("closing", "connection", "due_ms", "heard_ms", "id", "timeout_ms")
+    __slots__ = ("closing", "connection", "due_ms", "heard_ms", "id", "owner", "timeout_ms")
 
     def __init__(self, id: int, timeout_ms: int, now_ms: float) -> None:
         self.id = id
@@ -55,21 +57,25 @@ class Session:
         self.closing = False
         """Its end is on the way through the log; it may not write any more."""
         self.connection: Connection | None = None
+        self.owner: Link | None = None
+        """The learner whose client it is; None where it is this server's own."""
 
 
 class Sessions:
     """All sessions that this server may expire, in buckets of when they are due."""
 
-    def __init__(self, tick_ms: int, next_id: int) -> None:
+    def __init__(self, tick_ms: int, next_id: int, taken: Container[int] = ()) -> None:
         self._tick_ms = tick_ms
         self._next_id = next_id
+        self._taken = taken
         self._buckets: dict[int, dict[int, Session]] = {}
         self._checked_ms = 0
         self.by_id: dict[int, Session] = {}
 
     def new_id(self) -> int:
         """An id that no session has."""
-        while self._next_id in self.by_id or self._next_id == 0:
+        taken = self._taken
+        while self._next_id in self.by_id or self._next_id in taken or self._next_id == 0:
             self._next_id += 1
         self._next_id += 1
         return self._next_id - 1

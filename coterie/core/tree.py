@@ -352,6 +352,16 @@ class Tree:
         self.digest += sign * (node_digest(path, node) if share is None else share)
         self.data_bytes += sign * (len(path) + len(node.data or b""))
 
+    def set_config(self, text: bytes, version: int, wall_ms: int) -> None:
+        """Show who the members are. Each server writes this for itself: it is no txn."""
+        node = self.nodes[CONFIG]
+        self.data_bytes += len(text) - len(node.data or b"")
+        node.data = text
+        node.version = -1
+        node.mzxid = version
+        node.mtime = wall_ms
+        self._forget(node)
+
     def set_local(self, path: bytes, data: bytes) -> None:
         """Change the data of a quota statistics znode: no txn, no version, no watch."""
         node = self.nodes[path]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from coterie.core.connection import Connection
-from coterie.core.member import Standalone
+from coterie.core.standalone import Standalone
 from coterie.runtime.clients import ClientProtocol
 from coterie.storage.errors import StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from coterie.admin.commands import Status
 from coterie.admin.words import Words
 from coterie.config import Config
-from coterie.core.member import Standalone
+from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver

@@ -102,7 +102,7 @@ class SnapshotWriter:
         self._walk = tree.walk()
         self._sessions = dict(tree.sessions)
         self._acl_ids: dict[ACLs, int] = {OPEN_ACL: _OPEN_ACL_ID}
-        self._end_zxid = 0
+        self.end_zxid = 0
         self._end_digest = 0
         self._buffer = bytearray()
         self._nodes_bytes = 0
@@ -124,7 +124,7 @@ class SnapshotWriter:
                 return False
         if wrote == count:
             return False
-        self._end_zxid, self._end_digest = self._tree.zxid, self._tree.digest
+        self.end_zxid, self._end_digest = self._tree.zxid, self._tree.digest
         self._flush()
         return True
 
@@ -225,11 +225,11 @@ class SnapshotWriter:
         if self._has_digest:
             start = len(end)
             # ZooKeeper's way to say that nothing was ever written: zxid 0, digest 0.
-            digest = self._end_digest if self._end_zxid else 0
-            end += _DIGEST.pack(self._end_zxid, DIGEST_VERSION, digest)
+            digest = self._end_digest if self.end_zxid else 0
+            end += _DIGEST.pack(self.end_zxid, DIGEST_VERSION, digest)
             checksum = _seal(end, start, checksum)
             start = len(end)
-            end += _LONG.pack(self._end_zxid)
+            end += _LONG.pack(self.end_zxid)
             _seal(end, start, checksum)
         file.write(offset, bytes(end))
 

@@ -24,10 +24,9 @@ from coterie.storage import segment
 from coterie.storage.errors import LogGapError, StorageError, StorageFailedError, describe
 from coterie.storage.segment import HEADER, RECORD, RECORD_END, UNSYNCED_BYTES_MAX, Segment
 from coterie.system.files import File, Files
-from coterie.wire.txns import Txn
+from coterie.wire.txns import Txn, follows
 
 _RESERVE_MARGIN: Final = 4096
-_EPOCH: Final = 2**32
 
 
 def segments(files: Files, directory: str) -> dict[int, str]:
@@ -127,7 +126,7 @@ class TxnLog:
             for txn in part.txns(last_zxid):
                 if txn.zxid <= last_zxid:
                     continue
-                if not _follows(txn.zxid, last_zxid):
+                if not follows(txn.zxid, last_zxid):
                     raise LogGapError(part.path, last_zxid, txn.zxid)
                 last_zxid = txn.zxid
                 yield txn
@@ -310,10 +309,3 @@ class TxnLog:
         self._path = ""
         self._size = self._synced_end = 0
         self._named = self._rolls = False
-
-
-def _follows(zxid: int, last_zxid: int) -> bool:
-    """Whether `zxid` may come next: every write takes one number, a new epoch begins with 1."""
-    if zxid == last_zxid + 1:
-        return True
-    return zxid // _EPOCH > last_zxid // _EPOCH and zxid % _EPOCH <= 1

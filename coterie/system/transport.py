@@ -1,4 +1,4 @@
-"""SEAM 3: listen over TCP, shaped like `asyncio.Protocol`; and the loop that runs it all.
+"""SEAM 3: listen and connect over TCP, shaped like `asyncio.Protocol`; and the event loop.
 
 uvloop where it can be had, asyncio's own loop where not (15 to 20 % slower un-batched).
 """
@@ -51,3 +51,8 @@ async def serve(
     """Accept connections on a bound socket, a protocol for each."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(factory, sock=listener, backlog=backlog)
+
+
+async def dial(address: tuple[str, int], factory: Callable[[], asyncio.Protocol]) -> None:
+    """Connect to a host and port. Raises `OSError` when nobody answers there."""
+    await asyncio.get_running_loop().create_connection(factory, *address)

@@ -10,7 +10,7 @@ import struct
 
 from coterie.config import embedded_default
 from coterie.core.connection import Connection
-from coterie.core.member import Standalone
+from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.wire import requests
 from coterie.wire.framing import LENGTH
