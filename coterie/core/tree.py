@@ -532,6 +532,8 @@ class Tree:
         if any(kind == Op.ERROR for kind, _ in operations):
             self._fail_multi(operations, outcome)
             return
+        # The shares are of the whole txn's end, and a later part may change what an earlier made.
+        self._shares = None
         for kind, part in operations:
             result = Outcome(kind)
             sub = Txn.__new__(Txn)
