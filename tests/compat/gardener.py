@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tests.compat import raw
-from tests.compat.raw import Acl, Client, Reader, Stat
+from tests.compat.raw import Acl, Client, Reader, Reply, Stat
 
 # The super user's password is "test": who looks at every znode must be above every ACL.
 SUPER: Final = {"DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEbrWz8b9l71RjZJU="}
 BULK: Final = 200
+LOOK_BATCH: Final = 100
 LONG_TTL_MS: Final = 3_600_000
 TIMEOUT_MS: Final = 30_000
 
@@ -33,23 +34,32 @@ class Garden:
     sessions: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
 
-def look(port: int) -> dict[str, Znode]:
-    """Every znode of a server, by path."""
+def look(port: int, host: str = "127.0.0.1") -> dict[str, Znode]:
+    """Every znode of a server, by path, as of what was committed when it was asked."""
     found: dict[str, Znode] = {}
-    with Client(port) as client:
+    with Client(port, host=host) as client:
         client.authenticate("digest", b"super:test")
+        client.ok(raw.SYNC, raw.string("/"))
         paths = ["/"]
-        for path in paths:
-            reader = Reader(client.ok(raw.GET_DATA, raw.path_watch(path)).body)
-            data, stat = reader.buffer(), reader.stat()
-            reader = Reader(client.ok(raw.GET_ACL, raw.string(path)).body)
-            acl = tuple(reader.acls())
-            reader = Reader(client.ok(raw.GET_CHILDREN, raw.path_watch(path)).body)
-            names = tuple(sorted(name for name in reader.strings() if name is not None))
-            found[path] = Znode(data, stat, acl, names)
-            paths += [f"{path.rstrip('/')}/{name}" for name in names]
+        while paths:
+            batch, paths = paths[:LOOK_BATCH], paths[LOOK_BATCH:]
+            for path in batch:
+                client.send(raw.GET_DATA, raw.path_watch(path))
+                client.send(raw.GET_ACL, raw.string(path))
+                client.send(raw.GET_CHILDREN, raw.path_watch(path))
+            for path in batch:
+                found[path] = znode = _znode(path, [client.reply() for _ in range(3)])
+                paths += [f"{path.rstrip('/')}/{name}" for name in znode.children]
         client.close_session()
     return found
+
+
+def _znode(path: str, replies: list[Reply]) -> Znode:
+    assert not any(reply.error for reply in replies), f"{path}: {replies}"
+    readers = [Reader(reply.body) for reply in replies]
+    data, stat, acl = readers[0].buffer(), readers[0].stat(), tuple(readers[1].acls())
+    names = tuple(sorted(name for name in readers[2].strings() if name is not None))
+    return Znode(data, stat, acl, names)
 
 
 def grow(port: int, season: str, garden: Garden) -> None:

@@ -250,12 +250,14 @@ class Client:
         session_id: int = 0,
         password: bytes = bytes(16),
         wait_s: float = 20.0,
+        seen_zxid: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         self.events: list[Event] = []
         self._xid = 0
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=wait_s)
+        self.sock = socket.create_connection((host, port), timeout=wait_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        head = struct.pack(">iqiq", 0, 0, timeout_ms, session_id)
+        head = struct.pack(">iqiq", 0, seen_zxid, timeout_ms, session_id)
         self.hello = head + buffer(password) + b"\0"
         try:
             self.send_frame(self.hello)
@@ -344,9 +346,9 @@ class Client:
         self.sock.close()
 
 
-def word(port: int, text: bytes) -> str:
+def word(port: int, text: bytes, host: str = "127.0.0.1", wait_s: float = 10.0) -> str:
     """What a four-letter word answers."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection((host, port), timeout=wait_s) as sock:
         sock.sendall(text)
         parts: list[bytes] = []
         while part := sock.recv(65536):

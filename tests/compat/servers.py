@@ -3,13 +3,19 @@
 Rules: both read a zoo.cfg of the same keys, on loopback, on a port that was free a moment ago. A
 server is ready when it answers a handshake, which is asked in a way that costs no zxid. It is
 ended by its own handle. Nothing here imports coterie: it is one of the two under test.
+
+Ports come from below the range from which a system takes those of outgoing connections: one of
+those would hold the port of a server that is killed and started again, and who dials a port of
+that range where nobody listens may, once in a while, reach himself.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -26,6 +32,7 @@ STOP_S_MAX: Final = 20.0
 TOOL_S_MAX: Final = 60.0
 
 _RETRY_S: Final = 0.02
+_PORTS: Final = range(12_000, 32_000)
 _DEBIAN_ENVIRONMENT: Final = Path("/etc/zookeeper/conf/environment")
 _DEBIAN_JAR: Final = "/usr/share/java/zookeeper.jar"
 _DEBIAN_LOGGER: Final = "/usr/share/java/slf4j-simple.jar"
@@ -49,16 +56,26 @@ class StartError(Exception):
 
 def free_port() -> int:
     """A port that nobody listens at now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
-def answers(port: int) -> bool:
+def free_ports(count: int) -> list[int]:
+    """That many ports, no two of them the same."""
+    found = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise StartError(f"no {count} ports are free")
+
+
+def answers(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server serves: asked to re-attach to a session that never was, which no txn is."""
     stranger = struct.pack(">iqiqi16s?", 0, 0, 10_000, 1, 16, bytes(16), False)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        with socket.create_connection((host, port), timeout=5) as sock:
             sock.sendall(struct.pack(">i", len(stranger)) + stranger)
             return bool(sock.recv(4))
     except OSError:
@@ -69,10 +86,13 @@ class Server:
     """One server process over a data directory; killed at the end of a `with` block."""
 
     name: str
+    host: str = "127.0.0.1"
 
     def __init__(self, directory: Path, settings: Settings | None = None) -> None:
         """Serve `directory`/data: another server may have written it."""
         self.port = free_port()
+        self.within: list[str] = []
+        """A command to run the server's by, as `ip netns exec ...`."""
         self.directory = directory
         self.data = directory / "data"
         self.data.mkdir(parents=True, exist_ok=True)
@@ -80,7 +100,7 @@ class Server:
         self.settings: dict[str, str | int] = {
             "dataDir": str(self.data),
             "clientPort": self.port,
-            "clientPortAddress": "127.0.0.1",
+            "clientPortAddress": self.host,
             "tickTime": 2000,
             "maxClientCnxns": 0,
             "4lw.commands.whitelist": "*",
@@ -106,18 +126,30 @@ class Server:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> Self:
         """Start the process and wait until it serves."""
+        self.spawn()
+        return self.await_serving()
+
+    def spawn(self) -> None:
+        """Start the process."""
         assert self._process is None, "it runs already"
         self.config.write_text("".join(f"{key}={v}\n" for key, v in self.settings.items()))
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(
-                self.command(), cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                [*self.within, *self.command()],
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
             )
+
+    def await_serving(self) -> Self:
+        assert self._process is not None, "it was not started"
         give_up_at = time.monotonic() + START_S_MAX
-        while not answers(self.port):
+        while not answers(self.port, self.host):
             if self._process.poll() is not None:
                 self._process = None
                 raise StartError(f"{self.name} ended at its start:\n{self.said()}")
@@ -134,6 +166,15 @@ class Server:
         self._process.wait()
         self._process = None
 
+    def pause(self) -> None:
+        """SIGSTOP: the process stands still, its connections stay open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """Ask it to end; what does not listen is killed."""
         assert self._process is not None
@@ -144,10 +185,15 @@ class Server:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def said(self) -> str:
+    def said(self, lines_max: int = 20) -> str:
         """The end of what it wrote to its output."""
-        lines = self._said.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-20:]) or "(nothing)"
+        return "\n".join(self.lines()[-lines_max:]) or "(nothing)"
+
+    def lines(self) -> list[str]:
+        """All that it wrote to its output, in all its lives."""
+        with suppress(FileNotFoundError):
+            return self._said.read_text(errors="replace").splitlines()
+        return []
 
     def __enter__(self) -> Self:
         return self if self.running else self.start()
@@ -174,6 +220,7 @@ class Apache(Server):
     """Apache ZooKeeper where Debian's package puts it, with a small heap and a quick start."""
 
     name = "apache"
+    log_level = "warn"
 
     @classmethod
     def missing(cls) -> str | None:
@@ -186,7 +233,7 @@ class Apache(Server):
     def command(self) -> list[str]:
         given = sorted(_JVM_ONLY & set(self.settings))
         defines = [f"-D{key}={self.settings[key]}" for key in given]
-        return [*java_command(), *defines, _APACHE_MAIN, str(self.config)]
+        return [*java_command(self.log_level), *defines, _APACHE_MAIN, str(self.config)]
 
 
 SERVERS: Final[Mapping[str, type[Server]]] = {"coterie": Coterie, "apache": Apache}
