@@ -87,6 +87,9 @@ $(VENV)/ready-fuzz: requirements/fuzz.txt $(VENV)/ready-test
 	$(PYTHON) -m venv .fast
 	.fast/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
 	.fast/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fast.txt
+	rm -rf .fast/source && mkdir .fast/source
+	cp -r coterie pyproject.toml README.md LICENSE .fast/source
 	HATCH_BUILD_HOOKS_ENABLE=1 .fast/bin/python -m pip install -q --disable-pip-version-check \
-		--no-deps --no-build-isolation --force-reinstall .
+		--no-deps --no-build-isolation --force-reinstall .fast/source
+	rm -rf .fast/source
 	touch $@
