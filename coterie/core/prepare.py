@@ -225,7 +225,8 @@ class Prepare:
                 done.append((Op.ERROR, txns.ErrorTxn(RuntimeInconsistencyError.code)))
                 continue
             try:
-                done.append((op, self._handlers[op](op, request)))
+                kind = _kind_in_multi(op, request)
+                done.append((kind, self._handlers[kind](kind, request)))
             except ZooKeeperError as error:
                 failed = True
                 done.append((Op.ERROR, txns.ErrorTxn(error.code)))
@@ -462,6 +463,18 @@ class Prepare:
 def is_ephemeral(owner: int) -> bool:
     """Whether a stored ephemeralOwner is a session: neither none, a container nor a TTL znode."""
     return owner != 0 and owner != CONTAINER_OWNER and ttl_ms(owner) is None
+
+
+def _kind_in_multi(op: int, request: Record) -> int:
+    """What an operation of a multi is prepared and logged as.
+
+    Here a create that has a container's flag makes a container. And Apache before 3.9 knows no
+    create2 in a multi: replaying one, it drops the rest of the multi without a word.
+    """
+    if op in (Op.CREATE, Op.CREATE2):
+        assert isinstance(request, requests.CreateRequest)
+        return Op.CREATE_CONTAINER if request.flags == CreateMode.CONTAINER else Op.CREATE
+    return op
 
 
 def _next_version(current: int, expected: int) -> int:

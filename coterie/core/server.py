@@ -44,6 +44,7 @@ from coterie.wire.txns import CreateSessionTxn, Txn
 
 _REPLY: Final = REPLY_HEADER.pack
 _HEADER: Final = HEADER.unpack_from
+_CREATE2_BEGINS: Final = requests.MULTI_HEADER.pack(Op.CREATE2, False, -1)[:5]
 _OUT_BYTES_MAX: Final = 2**20
 """Answers made from one chunk before the connection has to take them."""
 _FROM_CLIENTS: Final = frozenset(op for op, shape in TABLE.items() if shape.writes) - {
@@ -531,7 +532,7 @@ class Server:
     def _reply(self, connection: Connection, write: Write, outcome: Outcome) -> None:
         zxid = self.tree.zxid
         if write.op == Op.MULTI and outcome.type == Op.MULTI:
-            body = b"".join(map(_part, outcome.parts)) + requests.MULTI_END
+            body = b"".join(_parts(write.payload, outcome.parts)) + requests.MULTI_END
             connection.out.append(reply(write.cxid, zxid, 0, body))
         elif outcome.error:
             connection.out.append(reply(write.cxid, zxid, outcome.error))
@@ -612,12 +613,22 @@ class Server:
             self._close(session.connection)
 
 
-def _part(outcome: Outcome) -> bytes:
+def _parts(payload: bytes, outcomes: list[Outcome]) -> list[bytes]:
+    """The results in the response of a multi. Its txn has create2 as create; who asked knows."""
+    kinds = [outcome.type for outcome in outcomes]
+    if _CREATE2_BEGINS in payload:
+        asked = requests.read_multi(Reader(payload))
+        kinds = [
+            Op.CREATE2 if op == Op.CREATE2 else kind
+            for kind, (op, _) in zip(kinds, asked, strict=True)
+        ]
+    return [_part(kind, outcome) for kind, outcome in zip(kinds, outcomes, strict=True)]
+
+
+def _part(kind: int, outcome: Outcome) -> bytes:
     """One operation's result in the response of a multi."""
     if outcome.type == Op.ERROR:
         return requests.error_result(outcome.error)
-    kind = outcome.type
     if kind in (Op.CREATE_CONTAINER, Op.CREATE_TTL):
         kind = Op.CREATE2
-    body = changed(outcome.type, outcome)
-    return requests.MULTI_HEADER.pack(kind, False, 0) + body
+    return requests.MULTI_HEADER.pack(kind, False, 0) + changed(kind, outcome)
