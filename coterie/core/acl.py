@@ -77,9 +77,8 @@ class AccessControl:
 
     def _valid(self, who: Id) -> bool:
         if who.scheme == "digest" and self._digest_enabled:
-            return (
-                len([part for part in who.id.split(":") if part]) == 2 and who.id.count(":") == 1
-            )
+            # As Java splits: empty parts at the end do not count, others do.
+            return len(who.id.rstrip(":").split(":")) == 2
         if who.scheme == "ip":
             return _network(who.id) is not None
         return False
@@ -126,6 +125,9 @@ def _matches(have: Id, want: Id) -> bool:
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    _, slash, bits = text.partition("/")
+    if slash and not bits.isdecimal():
+        return None  # not a netmask, which Apache's server would never match
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -53,9 +53,7 @@ class Reply(NamedTuple):
         return event.type, event.path
 
 
-def create(
-    path: bytes, data: bytes | None = b"", flags: int = 0, acl: ACLs = OPEN_ACL
-) -> Record:
+def create(path: bytes, data: bytes | None = b"", flags: int = 0, acl: ACLs = OPEN_ACL) -> Record:
     return requests.CreateRequest(path, data, acl, flags)
 
 
@@ -173,9 +171,7 @@ def framed(payload: bytes) -> bytes:
 class Alone:
     """A server alone, the time, and the log that its disk has."""
 
-    def __init__(
-        self, slow: bool = False, tree: Tree | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, slow: bool = False, tree: Tree | None = None, **settings: Any) -> None:
         self.now_ms = 10_000.0
         self.slow = slow
         self.config = Config(data_dir="data", **{"tick_time_ms": 100, **settings})
@@ -214,9 +210,7 @@ class Alone:
                 self.member.resume(connection, self.now_ms)
             if self.asked and not self.slow:
                 self._durable(len(self.asked))
-            if not self.member.effects and not any(
-                c.connection.out for c in self.clients
-            ):
+            if not self.member.effects and not any(c.connection.out for c in self.clients):
                 return
         raise AssertionError("the server never comes to rest")
 

@@ -53,9 +53,7 @@ class Desk:
             self.sessions.track(session_id, 400, 0)
         quotas = Quotas(self.tree, enforced)
         access = AccessControl()
-        self.prepare = Prepare(
-            self.tree, self.sessions, access, quotas, limits or Limits()
-        )
+        self.prepare = Prepare(self.tree, self.sessions, access, quotas, limits or Limits())
         self.in_flight: list[Txn] = []
 
     def txn(self, op: int, body: Record | bytes, session_id: int = SESSION) -> Txn:
@@ -77,8 +75,7 @@ class Desk:
         txn = self.txn(Op.MULTI, requests.write_multi(list(operations)))
         assert isinstance(txn.body, txns.MultiTxn)
         return [
-            part.error if isinstance(part, txns.ErrorTxn) else 0
-            for _, part in txn.body.operations
+            part.error if isinstance(part, txns.ErrorTxn) else 0 for _, part in txn.body.operations
         ]
 
     def create(
@@ -120,9 +117,7 @@ class Desk:
             assert self.tree.digest_mismatches == 0, txn
         self.in_flight.clear()
         assert self.tree.digest == self.prepare.digest
-        assert self.tree.digest == sum(
-            node_digest(path, n) for path, n in self.tree.walk()
-        )
+        assert self.tree.digest == sum(node_digest(path, n) for path, n in self.tree.walk())
         return outcomes
 
 
@@ -142,9 +137,7 @@ def test_create_checks_its_flags_before_the_session(desk: Desk) -> None:
     gone = 0x999
     request = requests.CreateRequest(b"no slash", b"", NO_ACL, 99)
     assert desk.error(Op.CREATE, request, gone) == BadArgumentsError.code
-    ttl = requests.CreateTTLRequest(
-        b"no slash", b"", NO_ACL, CreateMode.PERSISTENT_TTL, 5
-    )
+    ttl = requests.CreateTTLRequest(b"no slash", b"", NO_ACL, CreateMode.PERSISTENT_TTL, 5)
     assert desk.error(Op.CREATE_TTL, ttl, gone) == UnimplementedError.code
 
 
@@ -189,26 +182,13 @@ def test_a_parent_that_cannot_be_is_not_there(desk: Desk) -> None:
 
 def test_a_sequential_name_may_end_in_a_slash(desk: Desk) -> None:
     assert desk.created(b"/", CreateMode.PERSISTENT_SEQUENTIAL) == b"/0000000000"
-    assert (
-        desk.create(b"//", flags=CreateMode.PERSISTENT_SEQUENTIAL)
-        == BadArgumentsError.code
-    )
+    assert desk.create(b"//", flags=CreateMode.PERSISTENT_SEQUENTIAL) == BadArgumentsError.code
 
 
 def test_a_path_without_a_name_that_is_not_create(desk: Desk) -> None:
-    assert (
-        desk.set(b"")
-        == desk.set(b"relative")
-        == desk.set(b"/a/")
-        == BadArgumentsError.code
-    )
+    assert desk.set(b"") == desk.set(b"relative") == desk.set(b"/a/") == BadArgumentsError.code
     assert desk.set_acl(b"") == desk.set_acl(b"/a/") == BadArgumentsError.code
-    assert (
-        desk.delete(b"")
-        == desk.delete(b"a")
-        == desk.delete(b"/\0")
-        == BadArgumentsError.code
-    )
+    assert desk.delete(b"") == desk.delete(b"a") == desk.delete(b"/\0") == BadArgumentsError.code
 
 
 # The other writes
@@ -366,9 +346,7 @@ def test_sequence_numbers_count_the_creates_below_the_parent(desk: Desk) -> None
 def test_a_txn_carries_the_parents_count_after_it(desk: Desk) -> None:
     desk.create(b"/a")
     for expected in (1, 2):
-        txn = desk.txn(
-            Op.CREATE2, requests.CreateRequest(b"/a/%d" % expected, b"", OPEN_ACL, 0)
-        )
+        txn = desk.txn(Op.CREATE2, requests.CreateRequest(b"/a/%d" % expected, b"", OPEN_ACL, 0))
         assert isinstance(txn.body, txns.CreateTxn)
         assert (txn.type, txn.body.parent_cversion) == (Op.CREATE2, expected)
     assert [txn.time_ms - WALL_MS for txn in desk.in_flight] == [0, 1, 2]
@@ -391,9 +369,7 @@ def test_a_txn_carries_the_parents_count_after_it(desk: Desk) -> None:
         (Op.CREATE_CONTAINER, CreateMode.PERSISTENT, CONTAINER_OWNER),
     ],
 )
-def test_the_owner_that_a_mode_gives(
-    desk: Desk, op: int, flags: int, owner: int
-) -> None:
+def test_the_owner_that_a_mode_gives(desk: Desk, op: int, flags: int, owner: int) -> None:
     assert desk.error(op, requests.CreateRequest(b"/a", b"", OPEN_ACL, flags)) == 0
     desk.land()
     assert desk.tree.nodes[b"/a"].owner == owner
@@ -424,11 +400,7 @@ def test_containers_and_ttl_znodes_may_have_children() -> None:
     desk = Desk(Limits(ttl_nodes=True))
     container = requests.CreateRequest(b"/c", b"", OPEN_ACL, CreateMode.CONTAINER)
     ttl = requests.CreateTTLRequest(b"/t", b"", OPEN_ACL, CreateMode.PERSISTENT_TTL, 5)
-    assert (
-        desk.error(Op.CREATE_CONTAINER, container)
-        == desk.error(Op.CREATE_TTL, ttl)
-        == 0
-    )
+    assert desk.error(Op.CREATE_CONTAINER, container) == desk.error(Op.CREATE_TTL, ttl) == 0
     assert desk.create(b"/c/x") == desk.create(b"/t/x") == 0
 
 
@@ -535,10 +507,7 @@ def test_a_session_ends_with_the_ephemerals_that_it_will_have(desk: Desk) -> Non
     assert desk.close() == [b"/old", b"/new"]
     # From now on it may not write, and its znodes are gone for those who come after.
     assert desk.create(b"/late", flags=ephemeral) == SessionExpiredError.code
-    assert (
-        desk.error(Op.DELETE, requests.DeleteRequest(b"/old", -1), OTHER)
-        == NoNodeError.code
-    )
+    assert desk.error(Op.DELETE, requests.DeleteRequest(b"/old", -1), OTHER) == NoNodeError.code
     assert desk.close() == []
     desk.land()
     assert desk.tree.ephemerals == {OTHER: {b"/others"}}

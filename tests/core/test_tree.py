@@ -70,12 +70,8 @@ def stored(path: bytes, node: Node) -> int:
     """A znode's digest by the letter of DigestCalculator, fields in its own order."""
     if path.startswith(b"/zookeeper/"):
         return 0
-    fields = struct.pack(
-        ">qqqqq", node.czxid, node.mzxid, node.pzxid, node.ctime, node.mtime
-    )
-    fields += struct.pack(
-        ">iiiq", node.version, node.cversion, node.aversion, node.owner
-    )
+    fields = struct.pack(">qqqqq", node.czxid, node.mzxid, node.pzxid, node.ctime, node.mtime)
+    fields += struct.pack(">iiiq", node.version, node.cversion, node.aversion, node.owner)
     return crc32((b"" if path == b"/" else path) + (node.data or b"") + fields)
 
 
@@ -135,10 +131,7 @@ def test_only_sessions_are_shown_as_ephemeral_owners() -> None:
         create(3, b"/session", ephemeral=True),
     )
     paths = (b"/container", b"/ttl", b"/session")
-    owners = {
-        path: (tree.nodes[path].owner, stat(tree, path).ephemeral_owner)
-        for path in paths
-    }
+    owners = {path: (tree.nodes[path].owner, stat(tree, path).ephemeral_owner) for path in paths}
     assert owners == {
         b"/container": (CONTAINER_OWNER, 0),
         b"/ttl": (ttl_owner(1000), 0),
@@ -155,10 +148,7 @@ def test_only_sessions_are_shown_as_ephemeral_owners() -> None:
 
 def test_a_ttl_is_packed_as_zookeeper_packs_it() -> None:
     assert ttl_owner(1).to_bytes(8, "big", signed=True).hex() == "ff00000000000001"
-    assert (
-        ttl_owner(TTL_MS_MAX).to_bytes(8, "big", signed=True).hex()
-        == "ff0000ffffffffff"
-    )
+    assert ttl_owner(TTL_MS_MAX).to_bytes(8, "big", signed=True).hex() == "ff0000ffffffffff"
     assert ttl_ms(ttl_owner(86_400_000)) == 86_400_000
     assert ttl_ms(CONTAINER_OWNER) is None
     assert ttl_ms(SESSION) is None
@@ -363,9 +353,7 @@ def test_a_walk_meets_parents_first_and_survives_changes() -> None:
             tree.apply(create(200, b"/new"))
     assert len(seen) == len(set(seen))
     # What was there all the time is met; what came or went in the meantime may be.
-    assert {b"/%d" % i for i in (*range(1, 10), *range(30, 50))} | {b"/1/x"} <= set(
-        seen
-    )
+    assert {b"/%d" % i for i in (*range(1, 10), *range(30, 50))} | {b"/1/x"} <= set(seen)
 
 
 def test_very_many_children_are_still_children() -> None:
@@ -387,9 +375,7 @@ def test_very_many_children_are_still_children() -> None:
 
 
 def test_names_and_descendants() -> None:
-    tree = grown(
-        create(1, b"/a"), create(2, b"/a/b"), create(3, b"/a/b/c"), create(4, b"/ab")
-    )
+    tree = grown(create(1, b"/a"), create(2, b"/a/b"), create(3, b"/a/b/c"), create(4, b"/ab"))
     assert sorted(tree.names(b"/", tree.nodes[b"/"])) == [b"a", b"ab", b"zookeeper"]
     assert tree.names(b"/a", tree.nodes[b"/a"]) == [b"b"]
     assert tree.descendants(b"/a", tree.nodes[b"/a"]) == 2
