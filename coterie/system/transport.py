@@ -29,19 +29,27 @@ def bind(host: str, port: int, backlog: int) -> socket.socket:
 
     Raises `PortTakenError` with one line that says what is wrong.
     """
-    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        return _listener(host, port, backlog)
+    except OSError as error:
+        where = f"{host or '*'}:{port}"
+        raise PortTakenError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def _listener(host: str, port: int, backlog: int) -> socket.socket:
+    # A kernel may have been started without IPv6: then every address is one of IPv4.
+    is_ipv6 = ":" in host or (not host and socket.has_dualstack_ipv6())
+    listener = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
+        if is_ipv6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if host else 0)
         listener.bind((host, port))
         listener.listen(backlog)
         listener.setblocking(False)
-    except OSError as error:
+    except OSError:
         listener.close()
-        where = f"{host or '*'}:{port}"
-        raise PortTakenError(f"cannot listen on {where}: {error.strerror or error}") from error
+        raise
     return listener
 
 

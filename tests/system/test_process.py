@@ -1,0 +1,41 @@
+"""Facts of this process: the names that operators know, and numbers that are true."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from coterie.system import process
+from tests.golden.packets import HERE
+
+
+def test_the_environment_has_apaches_keys_where_they_mean_the_same() -> None:
+    found = process.environment()
+    apache = set((HERE / "envi.txt").read_text().split())
+    shared = {key for key in apache if key.split(".")[0] in ("host", "os")} | {"user.dir"}
+    assert shared - found.keys() == {"os.memory.free", "os.memory.total"}
+    assert all(value and "\n" not in value for value in found.values())
+    assert found["user.dir"] == os.getcwd()
+
+
+def test_numbers_of_this_process() -> None:
+    numbers = process.numbers()
+    read_fd, write_fd = os.pipe()
+    try:
+        assert process.numbers()["open_file_descriptor_count"] == (
+            numbers["open_file_descriptor_count"] + 2
+        )
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
+    assert numbers["open_file_descriptor_count"] < numbers["max_file_descriptor_count"]
+    assert 10**6 < numbers["resident_memory_bytes"] < 10**11
+
+
+def test_what_cannot_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str) -> list[str]:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "listdir", fail)
+    assert process.numbers().keys() == {"max_file_descriptor_count"}
