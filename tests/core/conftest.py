@@ -182,6 +182,7 @@ class Alone:
         """What the disk was asked to write and has not made durable."""
         self.log: list[Txn] = []
         self.notes: list[str] = []
+        self.tick(0)
 
     @property
     def wall_ms(self) -> int:
