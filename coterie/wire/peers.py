@@ -436,12 +436,11 @@ class Notification(NamedTuple):
 
 
 def config_version(config: bytes) -> int:
-    """The version in the text of a configuration: its last line that says one, or 0."""
-    for line in reversed(config.split(b"\n")):
-        key, _, value = line.strip().partition(b"=")
-        if key == b"version":
-            try:
-                return int(value, 16)
-            except ValueError as error:
-                raise MarshallingError from error
-    return 0
+    """The version in the text of a configuration: its last line says it. 0 if it does not."""
+    key, _, value = config.rpartition(b"\n")[2].strip().partition(b"=")
+    if key != b"version":
+        return 0
+    try:
+        return int(value, 16)
+    except ValueError:
+        return 0

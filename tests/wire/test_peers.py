@@ -6,7 +6,7 @@ import struct
 from itertools import cycle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import MarshallingError
@@ -74,6 +74,7 @@ def test_a_request_carries_its_clients_identities() -> None:
     assert Forwarded.decode(got.data) == (5, 7, 1, b"xyz")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 19), _LONG, st.none() | st.binary(max_size=300), _IDS),
@@ -261,6 +262,7 @@ def test_a_bad_notification_is_refused(lie: bytes) -> None:
         Notification.decode(lie)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), _LONG, _LONG, _LONG, _LONG, st.binary(max_size=50))
 def test_a_notification_is_read_as_it_was_written(
     state: int, leader: int, zxid: int, number: int, peer_epoch: int, config: bytes
@@ -271,6 +273,5 @@ def test_a_notification_is_read_as_it_was_written(
 
 def test_a_config_says_its_version_in_hex() -> None:
     assert config_version(b"server.1=a:1:2:participant\nversion=10000000a") == 0x10000000A
-    assert config_version(b"server.1=a:1:2:participant") == 0
-    with pytest.raises(MarshallingError):
-        config_version(b"version=x")
+    for none in (b"", b"server.1=a:1:2:participant", b"version=x"):
+        assert config_version(none) == 0
