@@ -24,6 +24,8 @@ HOLD_OUTSTANDING: Final = 4
 """Nothing is read until the log has caught up."""
 HOLD_CLOSED: Final = 8
 """Nothing is read any more."""
+HOLD_ENDING: Final = 16
+"""Nothing is read any more: what was read last ends the connection, when its turn comes."""
 
 Waiting = tuple[int, int, bytes]
 """A read that waits for a write before it: xid, opcode, body."""

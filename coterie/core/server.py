@@ -461,6 +461,7 @@ class Server:
         try:
             ids = self.access.authenticate(request.scheme, request.auth or b"", connection.ip)
         except AuthFailedError as error:
+            connection.hold |= connections.HOLD_ENDING
             connection.fifo.extend((reply(xid, 0, error.code), None))
             self.outstanding += 2
         else:
