@@ -13,6 +13,7 @@ test any more is an error. What kazoo skips by itself is in pytest's own list (-
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -125,6 +126,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
     StandingCluster.standing = kind(directory, _SETTINGS).start()
     config.add_cleanup(StandingCluster.standing.__exit__)
+    # Clients that no test stopped would mourn the server behind pytest's closing line.
+    config.add_cleanup(logging.disable)
     # kazoo.testing.common cannot be imported without the libraries with which it makes key stores.
     stand_in: Any = ModuleType("kazoo.testing.common")
     stand_in.ZookeeperCluster = StandingCluster
@@ -160,4 +163,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _module(item: pytest.Item) -> str:
-    return Path(item.nodeid.partition("::")[0]).stem
+    return item.path.stem

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Other clients and Apache's server against Coterie (make compat): kazoo's own tests, then zkCli, the
+# C client and the data directories. Debian, root: it installs what it needs. What is skipped is
+# listed with the reason, and the last line is pytest's own: of the leg that failed, if one did.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+python=.venv/bin/python
+packages=(zookeeper libzookeeper-mt-dev gcc libc6-dev)
+
+cannot() {
+	printf 'make compat: %s\n' "$*" >&2
+	exit 1
+}
+
+installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+install_packages() {
+	local missing=() package
+	for package in "${packages[@]}"; do
+		installed "$package" || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	command -v apt-get >/dev/null || cannot "it needs ${missing[*]}, as Debian has them"
+	[ "$(id -u)" = 0 ] || cannot "only root can install ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	echo "installing ${missing[*]}"
+	apt-get -q -q update || cannot "the package lists cannot be had: is there a network?"
+	apt-get -q -q install -y --no-install-recommends "${missing[@]}" >/dev/null ||
+		cannot "cannot install ${missing[*]}"
+}
+
+install_python_parts() {
+	[ -x "$python" ] || cannot "there is no $python: make setup"
+	"$python" -m pip install -q --disable-pip-version-check --require-hashes \
+		-r requirements/test.txt -r requirements/compat.txt ||
+		cannot "cannot install requirements/compat.txt: is the package index to be had?"
+}
+
+# Nothing may be left out because it is not there.
+all_is_there() {
+	local reason
+	reason=$("$python" -c '
+from tests.compat.servers import SERVERS
+print("; ".join(filter(None, (kind.missing() for kind in SERVERS.values()))))
+') || cannot "tests/compat cannot be imported"
+	[ -z "$reason" ] || cannot "$reason"
+}
+
+failed=""
+
+leg() {
+	local name=$1 said
+	shift
+	said=$(mktemp)
+	printf '\n== %s\n' "$name"
+	"$python" -m pytest -rs "$@" 2>&1 | tee "$said" || failed="$name:"$'\n'"$(tail -n 1 "$said")"
+	rm -f "$said"
+}
+
+install_packages
+install_python_parts
+all_is_there
+leg "kazoo's own tests" -c tests/compat/kazoo.ini -p tests.compat.kazoo_plugin --pyargs kazoo.tests
+leg "zkCli, the C client, Apache's server" -m compat tests/compat
+if [ -n "$failed" ]; then
+	printf '\n%s\n' "$failed"
+	exit 1
+fi
