@@ -1,4 +1,4 @@
-"""The rules of fast leader election one by one, then whole elections over bytes and time."""
+"""The rules of fast leader election, one by one; `test_courier` holds whole elections."""
 
 from __future__ import annotations
 
