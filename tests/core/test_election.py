@@ -6,7 +6,8 @@ import pytest
 
 from coterie.core.election import Election, Vote, agree
 from coterie.ensemble import Ensemble
-from coterie.wire.peers import MIN_LONG, Notification
+from coterie.wire.peers import MIN_LONG, STATE_NAMES, Notification
+from tests.golden.peers.messages import messages
 
 LOOKING, FOLLOWING, LEADING, OBSERVING = range(4)
 ZXID = 0x1_0000_0005
@@ -416,3 +417,27 @@ def test_a_changed_proposal_is_repeated_soon_again() -> None:
     assert election.next_due_ms() == 1400
     election.received(3, _said(3), 700)
     assert election.next_due_ms() == 900
+
+
+@pytest.mark.parametrize(
+    ("talk", "peer", "state", "epoch"),
+    [("leading", 1, LEADING, 1), ("following", 3, FOLLOWING, 2)],
+)
+def test_in_apaches_place_it_says_what_apache_said(
+    talk: str, peer: int, state: int, epoch: int
+) -> None:
+    by_apache = [
+        Notification.decode(data[4:])
+        for name, by_apache, data in messages(talk)
+        if by_apache and name.split(",")[0] in STATE_NAMES
+    ]
+    (vote,) = [Notification.decode(d[4:]) for name, _, d in messages(talk) if "votes for" in name]
+    election = Election(2, Ensemble.parse(vote.config.decode()))
+    election.look(0, 0, 0)
+    election.received(peer, vote, 10)
+    election.tick(210)
+    election.received(peer, vote, 220)
+    election.settled(state, epoch)
+    election.received(peer, vote, 300)
+    assert [said for to, said in election.out if to == peer] == by_apache
+    assert [each.state for each in by_apache[-2:]] == [state, state]

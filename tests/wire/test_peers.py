@@ -13,6 +13,8 @@ from coterie.errors import MarshallingError
 from coterie.values import Id
 from coterie.wire.peers import (
     KIND_NAMES,
+    PROTOCOL_VERSION,
+    STATE_NAMES,
     Forwarded,
     Initial,
     Kind,
@@ -32,6 +34,7 @@ from coterie.wire.peers import (
     packet,
     read_initial,
 )
+from tests.golden.peers.messages import messages
 
 _LONG = st.integers(-(1 << 63), (1 << 63) - 1)
 _MAX = 100_000
@@ -275,3 +278,55 @@ def test_a_config_says_its_version_in_hex() -> None:
     assert config_version(b"server.1=a:1:2:participant\nversion=10000000a") == 0x10000000A
     for none in (b"", b"server.1=a:1:2:participant", b"version=x"):
         assert config_version(none) == 0
+
+
+# What Apache's own server said
+
+
+@pytest.mark.parametrize("talk", ["leading", "following"])
+def test_what_apache_said_is_read_and_written_alike(talk: str) -> None:
+    packets = 0
+    for name, by_apache, data in messages(talk):
+        if not by_apache:
+            continue
+        if name.startswith("initial"):
+            found = read_initial(data)
+            assert found is not None
+            assert found[0].server_id == 2
+            assert found[0].encode() == data
+        elif name.startswith(("LOOKING", "FOLLOWING", "LEADING")):
+            said = Notification.decode(data[4:])
+            assert name.startswith(STATE_NAMES[said.state])
+            assert said.encode() == data[4:]
+            assert config_version(said.config) == 0
+        else:
+            (got,) = _read(data)
+            assert KIND_NAMES[got.kind] == name.split()[0]
+            assert packet(got.kind, got.zxid, got.data, got.ids) == data
+            packets += 1
+    assert packets > 4
+
+
+def test_the_bodies_that_apache_sent_say_what_they_should() -> None:
+    said = {
+        name: _read(data)[0]
+        for talk in ("leading", "following")
+        for name, by_apache, data in messages(talk)
+        if by_apache and name.split()[0] in KIND_NAMES.values()
+    }
+    assert decode_int(said["LEADERINFO"].data) == PROTOCOL_VERSION
+    assert decode_int(said["ACKEPOCH"].data) == 0
+    assert decode_revalidated(said["REVALIDATE of no session"].data) == (77, False)
+    assert said["NEWLEADER"].zxid == 1 << 32
+    assert config_version(said["NEWLEADER"].data or b"") == 0
+    assert said["SYNC"].data is None
+    assert decode_touches(said["PING"].data) == []
+
+
+def test_what_apache_understood_is_what_is_written() -> None:
+    told = {name: data for name, by_apache, data in messages("leading") if not by_apache}
+    assert packet(Kind.FOLLOWERINFO, 0, LearnerInfo(1).encode()) == told["FOLLOWERINFO"]
+    assert packet(Kind.REVALIDATE, -1, encode_touches([(77, 4000)])) == told["REVALIDATE"]
+    assert packet(Kind.PING, 1 << 32, encode_touches([(77, 4000)])) == told["PING with a session"]
+    sync = Forwarded(77, 1, 9, b"\0\0\0\1/").encode()
+    assert packet(Kind.REQUEST, -1, sync) == told["SYNC as a REQUEST"]
