@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.config import SETTINGS, Config, ConfigError, embedded_default, parse, reference
+from coterie.config import (
+    SETTINGS,
+    Config,
+    ConfigError,
+    dynamic_config_file,
+    embedded_default,
+    parse,
+    reference,
+    with_server_id,
+)
+from coterie.ensemble import Role
 
 LEAST = "dataDir=/data\nclientPort=2181\nclientPortAddress=::\n"
+LIMITS = "initLimit=10\nsyncLimit=5\n"
+LINES = "".join(f"server.{id}=host{id}:2888:3888\n" for id in (1, 2, 3))
+MEMBER = LEAST + LIMITS + LINES
 
 
 def setting(line: str) -> Config:
@@ -23,9 +35,19 @@ def notices(line: str) -> list[str]:
     return parse(LEAST + line)[1]
 
 
-def complaint(text: str) -> str:
+def complaint(text: str, dynamic: str | None = None) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse(text)
+        parse(text, dynamic)
+    return str(caught.value)
+
+
+def member(text: str, myid: str = "2") -> Config:
+    return with_server_id(parse(text)[0], myid)[0]
+
+
+def not_member(text: str, myid: str = "2") -> str:
+    with pytest.raises(ConfigError) as caught:
+        member(text, myid)
     return str(caught.value)
 
 
@@ -81,19 +103,6 @@ def test_one_line(line: str, attribute: str, value: object) -> None:
     assert getattr(setting(line), attribute) == value
 
 
-def test_every_attribute_has_one_setting() -> None:
-    attributes = [attribute for attribute, _ in SETTINGS.values()]
-    assert attributes == [field.name for field in fields(Config)]
-
-
-@pytest.mark.parametrize("key", SETTINGS)
-def test_a_default_is_read_back_as_it_is_shown(key: str) -> None:
-    attribute, one = SETTINGS[key]
-    default = getattr(Config(data_dir="/data"), attribute)
-    if default not in ("", None):
-        assert one.kind.read(one.kind.show(default)) == default
-
-
 # --- what is refused
 
 
@@ -121,10 +130,18 @@ def test_a_default_is_read_back_as_it_is_shown(key: str) -> None:
         ("minSessionTimeout=70000", "line 4: maxSessionTimeout: 60000 ms is less than"),
         ("minSessionTimeout=9\nmaxSessionTimeout=8", "line 5: maxSessionTimeout: 8 ms is less"),
         ("secureClientPort=2281", "line 4: secureClientPort: TLS is not served"),
-        ("dynamicConfigFile=zoo.cfg.dynamic", "dynamicConfigFile: ensembles are not served"),
+        ("dynamicConfigFile=zoo.cfg.dynamic", "dynamicConfigFile: zoo.cfg.dynamic was not read"),
+        ("electionAlg=1", "line 4: electionAlg: 3 is the only algorithm"),
+        ("snapshotSizeFactor=1.5", "'1.5' is not a number up to 1, negative for never"),
+        ("peerType=leader", "line 4: peerType: 'leader' is not participant or observer"),
+        ("leaderServes=true", "line 4: leaderServes: 'true' is not yes or no"),
         ("enforce.auth.enabled=true", "cannot shut out who has not authenticated"),
         ("zookeeper.sessionRequireClientSASLAuth=true", "SASL is not served"),
-        ("server.1=a:2888:3888\nserver.2=b:2888:3888", "line 5: server.2: ensembles are not"),
+        ("server.1=a:2888", "line 4: server.1: 'a:2888' is not host:port:port"),
+        ("server.1=a:2888:3888;;2281", "server.1: TLS is not served"),
+        ("server.1=a:2888:3888;2182", "server.1: clients are to connect to 0.0.0.0:2182, but"),
+        ("server.one=a:2888:3888", "line 4: server.one: is not a key that Coterie"),
+        ("standaloneEnabled=false", "standaloneEnabled: is false, but there is no server line"),
         ("=1", "line 4: '=1' has no key"),
         ("tickTime=\\u12", "line 4: \\u is not followed by four hexadecimal digits"),
     ],
@@ -141,6 +158,7 @@ def test_refused_with_line_key_and_what_is_allowed(line: str, words: str) -> Non
         ("autopurge.snapRetain=5", "autopurge.snapRetainCount"),
         ("zookeeper.snapcounts=5", "snapCount"),
         ("initLimits=5", "initLimit"),
+        ("sslQuorums=true", "sslQuorum"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(line: str, meant: str) -> None:
@@ -182,6 +200,10 @@ def test_a_file_without_an_address_listens_everywhere_and_says_so() -> None:
         ("initLimit=10", "is not used: it is about an ensemble"),
         ("weight.1=3", "is not used: it is about an ensemble"),
         ("syncEnabled=true", "is not used: it is about an ensemble"),
+        ("zookeeper.commitLogCount=600", "is not used: it is about an ensemble"),
+        ("sslQuorum=true", "is not used: it is about an ensemble"),
+        ("learner.asyncSending=true", "is not used: members do without it here"),
+        ("server.realm=EXAMPLE", "is not used: this version has no TLS and no SASL"),
         ("flushDelay=5", "is not used: it tunes parts"),
         ("nio.numWorkerThreads=5", "is not used: it tunes parts"),
         ("connection_throttle_tokens=5", "is not used: this version leaves overload"),
@@ -211,54 +233,216 @@ def test_a_refused_key_with_the_value_that_changes_nothing_is_fine() -> None:
     assert notices("enforce.auth.enabled=false\nemulate353TTLNodes=FALSE") == []
 
 
-# --- the syntax of Java properties
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "tickTime=700",
-        "tickTime = 700  ",
-        "tickTime:700",
-        "tickTime 700",
-        "\t tickTime\t:\f 700",
-        "tick\\\n   Time=7\\\n\t00",
-        "\\u0074ickTime=\\u003700",
-        "# tickTime=1 \\\ntickTime=700",
-        "! tickTime=1\n\n   \ntickTime=700",
-        "tickTime=700\\",
-        "tickTime=700\r\n#\r!",
-    ],
-)
-def test_properties(line: str) -> None:
-    assert setting(line).tick_time_ms == 700
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        ("/a=b:c d", "/a=b:c d"),
-        ("C:\\\\zk\\\\data", "C:\\zk\\data"),
-        ("/a\\\n#b", "/a#b"),
-        ("/a\\tb\\:c\\q", "/a\tb:cq"),
-        ("/a # no comment", "/a # no comment"),
-        ("/d\u00e9p\u00f4t", "/d\u00e9p\u00f4t"),
-        ("/a\x85b\u2028c", "/a\x85b\u2028c"),
-    ],
-)
-def test_a_value_is_what_java_reads(written: str, meant: str) -> None:
-    assert setting(f"dataDir={written}").data_dir == meant
-
-
-def test_an_error_after_continued_lines_bears_the_line_on_which_its_entry_starts() -> None:
-    assert complaint(LEAST + "\n# c\ntickTime=\\\n\\\n x").startswith("line 6: tickTime: 'x'")
-
-
 @given(st.text(st.sampled_from("dataDir=1 :\\\n#!u\tserver.")))
 def test_any_text_gives_a_config_or_a_config_error(text: str) -> None:
     with suppress(ConfigError):
         config, _ = parse(text)
         assert config.data_dir
+
+
+# --- members of an ensemble
+
+
+def test_server_lines_make_an_ensemble() -> None:
+    config, said = parse(MEMBER)
+    assert config.ensemble is not None
+    assert config.ensemble.voters == {1, 2, 3}
+    assert config.ensemble.seats[3].election == (("host3", 3888),)
+    assert said == []
+    assert (config.init_limit_ms, config.sync_limit_ms) == (30_000, 15_000)
+    assert config.connect_limit_ms == 30_000
+    assert config.commit_log_count == 500
+    assert config.snapshot_size_factor == 0.33
+    assert (config.sync_enabled, config.leader_serves, config.read_only_enabled) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "attribute", "value"),
+    [
+        ("tickTime=200", "init_limit_ms", 2000),
+        ("connectToLearnerMasterLimit=2", "connect_limit_ms", 6000),
+        ("peerType=Observer", "peer_type", Role.OBSERVER),
+        ("quorumListenOnAllIPs=true", "quorum_listen_on_all_ips", True),
+        ("syncEnabled=false", "sync_enabled", False),
+        ("zookeeper.leaderServes=no", "leader_serves", False),
+        ("zookeeper.commitLogCount=700", "commit_log_count", 700),
+        ("commitLogCount=7", "commit_log_count", 500),
+        ("snapshotSizeFactor=-1", "snapshot_size_factor", -1.0),
+        ("forceSnapshotSync=true", "force_snapshot_sync", True),
+        ("readonlymode.enabled=true", "read_only_enabled", True),
+        ("fastleader.minNotificationInterval=50", "notification_interval_min_ms", 50),
+        ("fastleader.maxNotificationInterval=900", "notification_interval_max_ms", 900),
+        ("cnxTimeout=700", "cnx_timeout_ms", 700),
+        ("leaderConnectDelayDuringRetryMs=7", "leader_connect_delay_ms", 7),
+    ],
+)
+def test_one_line_of_a_member(line: str, attribute: str, value: object) -> None:
+    assert getattr(parse(MEMBER + line)[0], attribute) == value
+
+
+def test_one_server_line_runs_alone_unless_that_is_not_wanted() -> None:
+    one = LIMITS + "server.1=a:2888:3888\n"
+    assert parse(LEAST + one)[0].ensemble is None
+    config, said = parse(LEAST + one + "standaloneEnabled=false")
+    assert config.ensemble is not None
+    assert said == ["none of the participants may fail: that takes at least 3"]
+    seen = one + "server.2=b:2888:3888:observer\n"
+    assert "line 7: server.2: observers need more than one" in complaint(LEAST + seen)
+    assert parse(LEAST + seen + "standaloneEnabled=false")[0].ensemble is not None
+
+
+def test_the_only_server_line_may_have_the_client_port() -> None:
+    config, _ = parse("dataDir=/data\nserver.1=a:2888:3888;127.0.0.1:2182")
+    assert (config.client_port_address, config.client_port) == ("127.0.0.1", 2182)
+    assert config.ensemble is None
+
+
+def test_an_even_number_of_participants_is_said() -> None:
+    four = MEMBER + "server.4=host4:2888:3888"
+    assert parse(four)[1] == ["4 participants are an even number: 3 would bear as many failures"]
+    assert parse(four + ":observer")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LEAST + LINES, "initLimit: is not set, and an ensemble needs it"),
+        (LEAST + LINES + "initLimit=1", "syncLimit: is not set, and an ensemble needs it"),
+        (MEMBER + "server.3=host2:2888:3888", "line 9: server.3: host2:2888 is also the address"),
+        (MEMBER + "weight.1=1", "line 6: server.1: is in no group"),
+        (MEMBER + "sslQuorum=true", "line 9: sslQuorum: TLS between members is not served"),
+        (MEMBER + "quorum.auth.enableSasl=true", "quorum.auth.enableSasl: SASL between members"),
+        (LEAST + LIMITS + "server.1=a:1:2:observer", "there are only observers"),
+        (
+            MEMBER + "fastleader.maxNotificationInterval=100",
+            "line 9: fastleader.maxNotificationInterval: 100 ms is less than",
+        ),
+        (LIMITS + LINES + "dataDir=/data", "clientPort: is not set"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_served(text: str, said: str) -> None:
+    assert said in complaint(text)
+
+
+def test_what_changes_nothing_for_a_member() -> None:
+    assert parse(MEMBER + "electionAlg=3\nsslQuorum=FALSE")[1] == []
+    [said] = parse(MEMBER + "reconfigEnabled=true")[1]
+    assert said == "line 9: reconfigEnabled is not used: members do without it here"
+
+
+@pytest.mark.parametrize(
+    ("file", "version"),
+    [
+        ("/etc/zoo.cfg.dynamic", 0),
+        ("zoo.cfg.dynamic.100000000", 0x1_0000_0000),
+        ("zoo.cfg.dynamic.next", 0),
+    ],
+)
+def test_server_lines_in_another_file(file: str, version: int) -> None:
+    text = LEAST + LIMITS + f"dynamicConfigFile={file}"
+    assert dynamic_config_file(text) == file
+    config, _ = parse(text, LINES)
+    assert config.ensemble is not None
+    assert config.ensemble.version == version
+    assert config.ensemble.voters == {1, 2, 3}
+    assert dynamic_config_file(LEAST) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "dynamic", "said"),
+    [
+        (MEMBER, LINES, "line 6: server.1: has to be in other"),
+        (LEAST, LINES + "version=1", "other: version: has no place in a dynamicConfigFile"),
+        (LEAST, LINES + "initLimit=1", "other: initLimit: has no place in"),
+        (LEAST, "server.1=a", "other: server.1: 'a' is not host:port:port"),
+        (LEAST, "=", "other: line 1: '=' has no key"),
+    ],
+)
+def test_another_file_that_cannot_be_served(text: str, dynamic: str, said: str) -> None:
+    assert complaint(text + "dynamicConfigFile=other", dynamic).startswith(said)
+
+
+# --- which member this is
+
+
+@pytest.mark.parametrize("text", ["2", "2\n", " 2 \r\n", "2\nmore", "002"])
+def test_myid(text: str) -> None:
+    config = member(MEMBER, text)
+    assert config.server_id == 2
+    assert config.seat.quorum == (("host2", 2888),)
+    assert (config.client_port_address, config.client_port) == ("::", 2181)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "myid: '' is not a server's number: 0 to 255"),
+        ("two", "myid: 'two' is not a server's number"),
+        ("-1", "myid: '-1' is not a server's number"),
+        ("256", "myid: '256' is not a server's number"),
+        ("\u0662", "is not a server's number"),
+        ("4", "myid: there is no server.4, only 1, 2, 3"),
+    ],
+)
+def test_a_myid_that_is_none(text: str, said: str) -> None:
+    assert said in not_member(MEMBER, text)
+
+
+def test_the_highest_id_and_znodes_that_live_for_a_time() -> None:
+    text = MEMBER + "server.255=d:1:2\nserver.0=e:1:2\n"
+    assert member(text, "255").server_id == 255
+    assert member(text + "extendedTypesEnabled=true", "0").server_id == 0
+    said = not_member(text + "extendedTypesEnabled=true", "255")
+    assert said == "myid: with extendedTypesEnabled a server's number is at most 254"
+
+
+CLIENTS = LIMITS + "".join(f"server.{i}=h{i}:1:2;10.0.0.{i}:218{i}\n" for i in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "",
+        "clientPort=2182\n",
+        "clientPort=2182\nclientPortAddress=0.0.0.0\n",
+        "clientPort=2182\nclientPortAddress=10.0.0.2\n",
+        "clientPort=2182\nclientPortAddress=zoo.example\n",
+    ],
+)
+def test_the_client_port_of_the_server_line(lines: str) -> None:
+    config, said = parse("dataDir=/data\n" + CLIENTS + lines)
+    assert said == []
+    config, said = with_server_id(config, "2")
+    assert said == []
+    assert (config.client_port_address, config.client_port) == ("10.0.0.2", 2182)
+
+
+@pytest.mark.parametrize(
+    "lines", ["clientPort=2181\n", "clientPort=2182\nclientPortAddress=10.0.0.1\n"]
+)
+def test_two_client_ports_that_differ(lines: str) -> None:
+    said = not_member("dataDir=/data\n" + CLIENTS + lines)
+    assert said.startswith("server.2: clients are to connect to 10.0.0.2:2182, but")
+
+
+def test_a_member_with_a_port_for_tls() -> None:
+    text = MEMBER + "server.4=d:1:2;2181;2281\n"
+    assert member(text, "1").server_id == 1
+    assert not_member(text, "4") == "server.4: TLS is not served by this version yet"
+
+
+@pytest.mark.parametrize(
+    ("line", "myid", "said"),
+    [
+        ("peerType=observer", "4", []),
+        ("peerType=participant", "1", []),
+        ("peerType=observer", "1", ["peerType is not what server.1 says: participant it is"]),
+        ("peerType=participant", "4", ["peerType is not what server.4 says: observer it is"]),
+    ],
+)
+def test_the_server_lines_decide_who_votes(line: str, myid: str, said: list[str]) -> None:
+    config, _ = parse(MEMBER + "server.4=d:1:2:observer\n" + line)
+    assert with_server_id(config, myid)[1] == said
 
 
 # --- without a file, and the documentation
@@ -290,6 +474,8 @@ def test_the_reference_has_every_key_and_is_made_of_whole_rows() -> None:
     text = reference()
     assert all(f"| `{key}` |" in text for key in SETTINGS)
     assert "| `preAllocSize` | `65536` |" in text
+    assert "| `server.N` |  | member N: " in text
+    assert "| `sslQuorum` | `false` | TLS between members" in text
     assert "| `secureClientPort` |  | TLS is not served by this version yet |" in text
     for table in text.split("\n\n"):
         assert len({row.count("|") for row in table.strip().splitlines()}) == 1

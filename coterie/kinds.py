@@ -1,0 +1,135 @@
+"""How the values of settings are written in zoo.cfg: numbers, flags, names, and a few others.
+
+Rules: a `Kind` reads what it allows and shows it as it would be read again. Where Apache takes a
+value that it cannot read for the default, `read` refuses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+EVERY_WORD: Final = "*"
+BACKLOG_DEFAULT: Final = 1024
+
+_INT_MAX: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a value is written in the file: `read` raises `ValueError` for what is not `allowed`."""
+
+    allowed: str
+    read: Callable[[str], object]
+    show: Callable[[Any], str] = str
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def number(low: int, high: int = _INT_MAX, unit: str = "", scale: int = 1) -> Kind:
+    """A whole number of `unit`, kept multiplied by `scale`."""
+
+    def read(text: str) -> int:
+        number = _whole(text)
+        if not low <= number <= high:
+            raise ValueError(text)
+        return number * scale
+
+    of_unit = f" of {unit}" if unit else ""
+    return Kind(
+        f"a whole number{of_unit} from {low} to {high}", read, lambda value: str(value // scale)
+    )
+
+
+def flag(true: str, false: str) -> Kind:
+    words = {true: True, false: False}
+
+    def read(text: str) -> bool:
+        if text.lower() not in words:
+            raise ValueError(text)
+        return words[text.lower()]
+
+    return Kind(f"{true} or {false}", read, lambda value: true if value else false)
+
+
+def _read_text(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+def _read_hours(text: str) -> int:
+    """Milliseconds of a time that is in hours if it bears no unit; not positive means never."""
+    match = re.fullmatch(r"([+-]?[0-9]{1,10})(ms|s|m|h|d)?", text.lower())
+    if not match:
+        raise ValueError(text)
+    unit_ms = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    return max(0, int(match[1])) * unit_ms[match[2] or "h"]
+
+
+def _read_words(text: str) -> frozenset[str]:
+    """The words of a comma list. `srvr` is always one: Apache's zkServer.sh asks it."""
+    words = {word.strip() for word in text.split(",")} - {""}
+    if not all(word == EVERY_WORD or re.fullmatch("[a-z]{4}", word) for word in words):
+        raise ValueError(text)
+    return frozenset(words | {"srvr"})
+
+
+def _read_digest(text: str) -> str:
+    """hashlib's name of a digest that Java knows as SHA1, SHA-256, SHA-512/256 or SHA3-256."""
+    name = text.lower()
+    name = name.replace("-", "_") if name.startswith("sha3") else name.replace("-", "")
+    name = "sha1" if name == "sha" else name.replace("/", "_")
+    if name.startswith("shake") or name not in hashlib.algorithms_available:
+        raise ValueError(text)
+    return name
+
+
+def _read_factor(text: str) -> float:
+    if not re.fullmatch(r"[+-]?[0-9]{0,9}\.?[0-9]{1,9}", text) or float(text) > 1:
+        raise ValueError(text)
+    return float(text)
+
+
+def _read_super(text: str) -> str:
+    if not re.fullmatch(r"[^:]+:[A-Za-z0-9+/]+={0,2}", text):
+        raise ValueError(text)
+    return text
+
+
+MS: Final = number(1, unit="ms")
+COUNT: Final = number(0)
+POSITIVE: Final = number(1)
+PORT: Final = number(0, 65535)
+LIMIT_KIB: Final = Kind(
+    "a whole number of KiB, 0 or less for no limit",
+    lambda text: max(0, _whole(text)) * 1024,
+    lambda value: str(value // 1024),
+)
+BACKLOG: Final = Kind(
+    "a whole number, -1 for the default",
+    lambda text: BACKLOG_DEFAULT if _whole(text) < 0 else min(_whole(text), _INT_MAX),
+)
+TEXT: Final = Kind("a name that is not empty", _read_text)
+TRUE_FALSE: Final = flag("true", "false")
+YES_NO: Final = flag("yes", "no")
+HOURS: Final = Kind(
+    "a whole number, in hours or with ms, s, m, h or d behind it",
+    _read_hours,
+    lambda value: f"{value}ms" if value else "0",
+)
+WORDS: Final = Kind(
+    "four-letter words with commas between them, or *",
+    _read_words,
+    lambda value: ",".join(sorted(value)),
+)
+DIGEST: Final = Kind("a digest such as SHA1, SHA-256 or SHA3-256", _read_digest, str.upper)
+SUPER: Final = Kind("a user, a colon and the digest in base64", _read_super)
+FACTOR: Final = Kind("a number up to 1, negative for never", _read_factor)
