@@ -31,6 +31,17 @@ Waiting = tuple[int, int, bytes]
 """A read that waits for a write before it: xid, opcode, body."""
 
 
+class Refusal:
+    """The answer to a write that came to no txn, when its turn comes: not before what it follows,
+    and with the zxid of that moment."""
+
+    __slots__ = ("code", "xid")
+
+    def __init__(self, xid: int, code: int) -> None:
+        self.xid = xid
+        self.code = code
+
+
 class Connection:
     """What the server keeps of a connection. Compared and hashed by identity."""
 
@@ -89,7 +100,7 @@ class Connection:
         self.read_only_known = False
         """Its ConnectRequest had a readOnly byte, so the response must have one."""
         self.ids: tuple[Id, ...] = (Id("ip", ip),)
-        self.fifo: deque[Write | Waiting | bytes | None] = deque()
+        self.fifo: deque[Write | Waiting | Refusal | bytes | None] = deque()
         """What has not been answered since the oldest write that is in flight: writes, reads
         that wait for them, finished replies, and None where the connection is to be closed."""
         self.reset_stats()

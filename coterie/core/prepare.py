@@ -259,10 +259,11 @@ class Prepare:
         """A session's ephemerals, as they will be when all that is in flight is applied."""
         owned = dict.fromkeys(sorted(self._tree.ephemerals.get(session_id, ())))
         for path, change in self._changes.items():
-            if change.node is None:
-                owned.pop(path, None)
-            elif change.node.owner == session_id:
+            if change.node is not None and change.node.owner == session_id:
                 owned[path] = None
+            else:
+                # Gone, or gone and made again by somebody else.
+                owned.pop(path, None)
         return list(owned)
 
     def _check_session(self) -> None:
@@ -403,7 +404,11 @@ class Prepare:
         node, children, _ = self._look(path)
         if children:
             raise NotEmptyError
-        if is_ephemeral(node.owner):
+        limit_ms = ttl_ms(node.owner)
+        if is_ephemeral(node.owner) or (
+            # It was changed, or made again, since the reaper has seen it.
+            limit_ms is not None and self._time_ms - node.mtime <= limit_ms
+        ):
             raise BadVersionError
         self._remove(path)
         return txns.DeleteTxn(path)

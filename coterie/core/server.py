@@ -21,7 +21,7 @@ from coterie.core import connection as connections
 from coterie.core import sessions as session_rules
 from coterie.core.acl import AccessControl
 from coterie.core.answer import Answers, changed
-from coterie.core.connection import Connection
+from coterie.core.connection import Connection, Refusal
 from coterie.core.effects import Effects
 from coterie.core.prepare import Write
 from coterie.core.sessions import Session, Sessions
@@ -451,8 +451,7 @@ class Server:
             self.outstanding -= 1
             self._close(connection)
             return
-        answer = reply(write.cxid, self.tree.zxid, error.code)
-        connection.fifo[connection.fifo.index(write)] = answer
+        connection.fifo[connection.fifo.index(write)] = Refusal(write.cxid, error.code)
         self._drain(connection)
 
     def _authenticate(self, connection: Connection, xid: int, reader: Reader) -> None:
@@ -560,6 +559,8 @@ class Server:
             if isinstance(entry, tuple):
                 xid, op, payload = entry
                 self._read(connection, xid, op, Reader(payload))
+            elif isinstance(entry, Refusal):
+                connection.out.append(reply(entry.xid, self.tree.zxid, entry.code))
             elif isinstance(entry, bytes):
                 connection.out.append(entry)
 
