@@ -17,6 +17,8 @@ from coterie.wire.framing import LENGTH
 from coterie.wire.requests import Op
 
 _BACKLOG_BYTES_MAX = 4 * 2**20
+_SESSION_MS_MAX = 100_000.0
+"""No session lives that long without a word, whatever timeout was asked for."""
 
 
 def frame(payload: bytes) -> bytes:
@@ -73,13 +75,16 @@ class Target:
                 assert not attacker.fifo
                 assert attacker not in self.member.server.watches.data.by_watcher
                 assert attacker not in self.member.server.watches.children.by_watcher
-        self.now_ms += 15_000.0
+        self.now_ms += _SESSION_MS_MAX
         self.member.receive(self.witness, _GET, self.now_ms)
         self.witness.out.clear()
         self.member.tick(self.now_ms, int(self.now_ms))
         self._settle()
         assert self.member.server.outstanding == 0
+        assert self.member.outstanding_txns == 0
         assert len(self.member.server.connections) == 1
+        assert list(self.member.sessions.by_id.values()) == [self.witness.session]
+        assert not self.member.tree.ephemerals
 
     def _feed(self, attacker: Connection, data: bytes, step: int) -> None:
         for start in range(0, len(data), step):
