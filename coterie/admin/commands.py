@@ -16,6 +16,7 @@ from coterie.admin.metrics import metrics
 from coterie.config import Config
 from coterie.core.connection import Connection
 from coterie.core.front import Front
+from coterie.ensemble import Ensemble
 
 VERSION: Final = f"3.9.4-coterie-{__version__}"
 """Clients and tools read a ZooKeeper version here and decide by it what the server can do, so it
@@ -54,8 +55,23 @@ def _configuration(status: Status) -> Result:
         "max_client_cnxns": config.connections_per_ip_max,
         "min_session_timeout": config.min_session_timeout_ms,
         "max_session_timeout": config.max_session_timeout_ms,
-        "server_id": 0,
         "client_port_listen_backlog": config.client_port_backlog,
+        "server_id": config.server_id,
+        **(_membership(config, config.ensemble) if config.ensemble is not None else {}),
+    }
+
+
+def _membership(config: Config, ensemble: Ensemble) -> Result:
+    """What only a member of an ensemble is configured with."""
+    seat = ensemble.seats[config.server_id]
+    return {
+        "init_limit": config.init_limit,
+        "sync_limit": config.sync_limit,
+        "election_alg": 3,
+        "election_port": seat.election[0][1],
+        "quorum_port": seat.quorum[0][1],
+        "peer_type": 0 if config.server_id in ensemble.voters else 1,
+        "membership": ensemble.text(),
     }
 
 
@@ -133,13 +149,13 @@ def _hash(status: Status) -> Result:
 
 
 def _is_read_only(status: Status) -> Result:
-    return {"read_only": False}
+    return {"read_only": status.member.server.read_only}
 
 
 def _monitor(status: Status) -> Result:
     return {
         "version": f"{VERSION}, built on {BUILT}",
-        "server_state": "standalone",
+        "server_state": status.member.mode,
         **metrics(status.member, status.now_ms - status.started_ms),
         **status.process,
     }
@@ -155,7 +171,7 @@ def _server_stats(status: Status) -> Result:
     count = stats.latency_count
     return {
         "version": f"{VERSION}, built on {BUILT}",
-        "read_only": False,
+        "read_only": member.server.read_only,
         "server_stats": {
             "packets_sent": stats.sent,
             "packets_received": stats.received,
@@ -164,7 +180,7 @@ def _server_stats(status: Status) -> Result:
             "avg_latency": round(stats.latency_total_ms / count, 4) if count else 0.0,
             "num_alive_client_connections": len(member.server.connections),
             "outstanding_requests": member.server.outstanding,
-            "server_state": "standalone",
+            "server_state": member.mode,
             "last_processed_zxid": member.tree.zxid,
             "writes_refused_because": member.failure,
         },

@@ -18,6 +18,10 @@ _TRACE_WORDS: Final = ("gtmk", "stmk")
 _TRACE_MASK: Final = 306
 """Apache's default. There is no such tracing here, so setting it changes nothing else."""
 
+_ALWAYS: Final = frozenset({"ruok", "envi"})
+_NOT_SERVING: Final = b"This ZooKeeper instance is not currently serving requests\n"
+"""What a member says that has no leader, as Apache's does."""
+
 
 class Words:
     """Answers four-letter words from the status that `source` gives."""
@@ -37,7 +41,10 @@ class Words:
         if word not in self._whitelist and EVERY_WORD not in self._whitelist:
             return _refusal(word)
         if word in _WORDS:
-            return _WORDS[word](self._source()).encode()
+            status = self._source()
+            if word not in _ALWAYS and not status.member.server.serving:
+                return _NOT_SERVING
+            return _WORDS[word](status).encode()
         if word == "stmk" and len(data) >= 12:
             self._trace_mask = int.from_bytes(data[4:12], "big", signed=True)
         return str(self._trace_mask).encode()
@@ -66,7 +73,21 @@ def _conf(status: Status) -> str:
         f"minSessionTimeout={fields['min_session_timeout']}\n"
         f"maxSessionTimeout={fields['max_session_timeout']}\n"
         f"clientPortListenBacklog={fields['client_port_listen_backlog']}\n"
-        f"serverId={fields['server_id']}\n"
+        f"serverId={fields['server_id']}\n" + _membership(fields)
+    )
+
+
+def _membership(fields: Result) -> str:
+    if "membership" not in fields:
+        return ""
+    return (
+        f"initLimit={fields['init_limit']}\n"
+        f"syncLimit={fields['sync_limit']}\n"
+        f"electionAlg={fields['election_alg']}\n"
+        f"electionPort={fields['election_port']}\n"
+        f"quorumPort={fields['quorum_port']}\n"
+        f"peerType={fields['peer_type']}\n"
+        f"membership: \n{fields['membership']}"
     )
 
 

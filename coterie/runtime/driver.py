@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from coterie.core.connection import Connection
-from coterie.core.standalone import Standalone
+from coterie.core.effects import Effects
+from coterie.core.link import Link
 from coterie.runtime.clients import ClientProtocol
 from coterie.storage.errors import StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter
@@ -23,6 +24,11 @@ from coterie.storage.store import Store
 from coterie.system.clock import Clock
 from coterie.system.worker import Worker
 from coterie.wire.txns import Txn
+
+if TYPE_CHECKING:
+    from coterie.core.member import Member
+    from coterie.core.standalone import Standalone
+    from coterie.runtime.peers import PeerPorts
 
 log = logging.getLogger("coterie")
 
@@ -38,7 +44,11 @@ class Driver:
     """Runs one member over real sockets, a real clock and a real disk."""
 
     def __init__(
-        self, member: Standalone, store: Store, clock: Clock, loop: asyncio.AbstractEventLoop
+        self,
+        member: Standalone | Member,
+        store: Store,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.member = member
         self.now_ms = clock.monotonic_ms()
@@ -47,6 +57,8 @@ class Driver:
         self.chunks = 0
         """What came in this turn, to tell a lone write from traffic."""
         self.protocols: dict[Connection, ClientProtocol] = {}
+        self.peers: PeerPorts | None = None
+        """The links to other members, where there are any."""
         self.snapshots_taken = 0
         self.fsync_ms_max = 0.0
         self.fsync_ms_total = 0.0
@@ -57,8 +69,11 @@ class Driver:
         self._logger = Worker(loop, "coterie-log")
         self._snapshotter = Worker(loop, "coterie-snapshot")
         self._writer: SnapshotWriter | None = None
+        self._finishing = False
+        """A snapshot is written and waits for the log to have all that is in it."""
         self._waiting: list[Txn] = []
         self._syncing = False
+        self._synced_zxid = 0
         self._sync_ms = 0.0
         self._failing = False
         self._stopping: asyncio.Future[None] | None = None
@@ -89,6 +104,9 @@ class Driver:
             effects = self.member.take()
             for note in effects.notes:
                 log.info(note)
+            # Proposals leave before the own disk is waited for.
+            if self.peers is not None:
+                self._carry_out_links(self.peers, effects)
             if effects.appends:
                 self._waiting += effects.appends
                 self._sync()
@@ -104,6 +122,63 @@ class Driver:
                 protocol = self.protocols.get(connection)
                 if protocol is not None:
                     protocol.resume()
+
+    def _carry_out_links(self, ports: PeerPorts, effects: Effects) -> None:
+        member = ports.member
+        for link in effects.dials:
+            ports.dial(link)
+        for link in effects.link_outputs:
+            ports.send(link)
+        for link in effects.link_closes:
+            ports.close(link)
+        store = self._store
+        if effects.save_epochs is not None:
+            epochs = effects.save_epochs
+            self._settle(lambda: store.save_epochs(epochs), lambda _: member.epochs_saved())
+        if effects.truncate_after is not None:
+            zxid = effects.truncate_after
+            self._settle(
+                lambda: store.truncate_after(zxid), lambda tree: member.truncated(zxid, tree)
+            )
+        if effects.install is not None:
+            tree = effects.install
+            self._settle(lambda: store.install(tree), lambda _: member.installed())
+        for link, after_zxid, until_zxid in effects.log_reads:
+            self._read_log(member, link, after_zxid, until_zxid)
+
+    def _settle(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Have the disk do more than append; when it fails, try again after a while.
+
+        The snapshot that is being written belongs to a tree that may be about to go.
+        """
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._snapshotter.submit(writer.abort, _aborted)
+
+        def ended(result: Any, error: BaseException | None) -> None:
+            self.begin()
+            if error is None:
+                done(result)
+            elif isinstance(error, StorageFailedError):
+                self.member.log_failed(str(error))
+                if self._stopping is None:
+                    self.loop.call_later(_RETRY_S, self._settle, job, done)
+            else:
+                raise error
+
+        self._snapshotter.submit(job, ended)
+
+    def _read_log(self, member: Member, link: Link, after_zxid: int, until_zxid: int) -> None:
+        def ended(txns: list[Txn] | None, error: BaseException | None) -> None:
+            self.begin()
+            if error is not None:
+                log.warning("the log cannot be read for another server: %s", error)
+            member.log_read(link, txns)
+
+        bytes_max = self._store.log_bytes_worth_sending()
+        self._snapshotter.submit(
+            lambda: self._store.log_since(after_zxid, until_zxid, bytes_max), ended
+        )
 
     def _sync(self) -> None:
         if self._syncing or self._failing or not self._waiting:
@@ -156,10 +231,13 @@ class Driver:
 
     def _synced(self, zxid: int) -> None:
         self._failing = False
+        self._synced_zxid = zxid
         self.member.synced(zxid, self.now_ms)
         self._sync()
         if self._writer is None and self._store.wants_snapshot:
             self.snapshot()
+        elif self._finishing:
+            self._finish_snapshot()
 
     def _failed(self, error: StorageFailedError) -> None:
         self._failing = True
@@ -172,8 +250,11 @@ class Driver:
         self._logger.submit(lambda: self._timed(lambda _: self._store.retry(), []), self._done)
 
     def snapshot(self) -> None:
-        """Start to write a snapshot, in slices between which clients are served."""
-        if self._writer is None:
+        """Start to write a snapshot, in slices between which clients are served.
+
+        While nobody is served it is not certain that what is in the tree will stay.
+        """
+        if self._writer is None and self.member.server.serving:
             self._writer = self._store.begin_snapshot(self.member.tree)
             self._slice()
 
@@ -184,31 +265,48 @@ class Driver:
         try:
             complete = writer.step(_SLICE_NODES)
         except StorageFailedError as error:
-            self._snapshot_done(None, error)
+            self._snapshot_done(writer, error)
             return
         if complete:
-            self._snapshotter.submit(writer.finish, self._snapshot_done)
+            self._finishing = True
+            self._finish_snapshot()
         elif writer.wants_settling:
-            self._snapshotter.submit(writer.settle, self._settled)
+            self._snapshotter.submit(
+                writer.settle, lambda result, error: self._settled(writer, error)
+            )
         else:
             self.loop.call_later(_SLICE_PAUSE_S, self._slice)
 
-    def _settled(self, result: None, error: BaseException | None) -> None:
+    def _finish_snapshot(self) -> None:
+        """Give the snapshot its name once the log has all that is in it: others may have
+        committed what this disk does not have yet."""
+        writer = self._writer
+        if writer is None:
+            self._finishing = False
+        elif self._synced_zxid >= writer.end_zxid or (not self._waiting and not self._syncing):
+            self._finishing = False
+            self._snapshotter.submit(
+                writer.finish, lambda result, error: self._snapshot_done(writer, error)
+            )
+
+    def _settled(self, writer: SnapshotWriter, error: BaseException | None) -> None:
+        if self._writer is not writer:
+            return
         if error is None:
             self._slice()
         else:
-            self._snapshot_done(None, error)
+            self._snapshot_done(writer, error)
 
-    def _snapshot_done(self, result: object, error: BaseException | None) -> None:
-        writer, self._writer = self._writer, None
+    def _snapshot_done(self, writer: SnapshotWriter, error: BaseException | None) -> None:
+        if self._writer is writer:
+            self._writer = None
         if error is None:
             self.snapshots_taken += 1
             return
         if not isinstance(error, StorageFailedError):
             raise error
         log.error("no snapshot was taken: %s", error)
-        if writer is not None:
-            writer.abort()
+        writer.abort()
 
     def numbers(self) -> dict[str, float]:
         """What the log and the snapshots took, by Apache's metric names."""
@@ -236,6 +334,11 @@ class Driver:
         self._snapshotter.close()
         if writer is not None:
             writer.abort()
+
+
+def _aborted(result: object, error: BaseException | None) -> None:
+    if error is not None:
+        raise error
 
 
 def _purged(result: list[str] | None, error: BaseException | None) -> None:

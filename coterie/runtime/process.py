@@ -11,12 +11,14 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from coterie.admin.commands import Status
 from coterie.admin.words import Words
 from coterie.config import Config
 from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
+from coterie.ensemble import Seat
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
 from coterie.storage.errors import StorageError
@@ -24,6 +26,9 @@ from coterie.storage.store import Store
 from coterie.system import process, transport
 from coterie.system.clock import SystemClock, dice, show_time
 from coterie.system.files import OSFiles
+
+if TYPE_CHECKING:
+    from socket import socket
 
 log = logging.getLogger("coterie")
 
@@ -45,38 +50,81 @@ class ServerProcess:
         self._started_ms = self._clock.monotonic_ms()
         self._store: Store | None = None
         self._driver: Driver | None = None
-        self._listener: asyncio.AbstractServer | None = None
+        self._listeners: list[asyncio.AbstractServer] = []
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Recover the data, then listen. Raises `StartError`, leaving nothing behind."""
         config = self.config
-        loop = asyncio.get_running_loop()
+        bound: list[socket] = []
         try:
-            listener = transport.bind(
-                config.client_port_address, config.client_port, config.client_port_backlog
-            )
-        except transport.PortTakenError as error:
-            raise StartError(str(error)) from None
-        try:
+            listener = self._bind(bound, config.client_port_address, config.client_port)
+            for host, port in self._member_ports():
+                self._bind(bound, host, port)
             store, tree = self._recover()
-            self._store = store
             for note in store.notes:
                 log.warning(note)
-        except StorageError as error:
-            listener.close()
+        except (transport.PortTakenError, StorageError) as error:
+            for taken in bound:
+                taken.close()
             raise StartError(str(error)) from None
+        self._store = store
         gc.collect()
         gc.freeze()
         gc.set_threshold(2000, 10, 10**9)
-        member = Standalone(config, tree, self._clock.monotonic_ms(), self._clock.wall_ms())
-        driver = self._driver = Driver(member, store, self._clock, loop)
-        member.server.words = Words(self._status, config.four_letter_words).answer
-        port = ClientPort(driver, config.connections_per_ip_max, config.connections_max)
+        driver = self._driver = self._make_driver(store, tree)
+        driver.member.server.words = Words(self._status, config.four_letter_words).answer
+        clients = ClientPort(driver, config.connections_per_ip_max, config.connections_max)
         self.port = listener.getsockname()[1]
-        self._listener = await transport.serve(listener, port.protocol, config.client_port_backlog)
+        protocols = [clients.protocol]
+        if driver.peers is not None:
+            elections = len(self._seat().election)
+            protocols += [driver.peers.election] * elections
+            protocols += [driver.peers.quorum] * (len(bound) - len(protocols))
+        for taken, protocol in zip(bound, protocols, strict=True):
+            self._listeners.append(
+                await transport.serve(taken, protocol, config.client_port_backlog)
+            )
         if config.purge_interval_ms > 0:
             self._purge_later()
+
+    def _bind(self, bound: list[socket], host: str, port: int) -> socket:
+        listener = transport.bind(host, port, self.config.client_port_backlog)
+        bound.append(listener)
+        return listener
+
+    def _seat(self) -> Seat:
+        assert self.config.ensemble is not None
+        return self.config.ensemble.seats[self.config.server_id]
+
+    def _member_ports(self) -> list[tuple[str, int]]:
+        """Where other members reach this one: election ports first, then quorum ports.
+
+        The quorum port is open while others lead as well: who connects too early waits for the
+        end of the election.
+        """
+        if self.config.ensemble is None:
+            return []
+        seat = self._seat()
+        everywhere = self.config.quorum_listen_on_all_ips
+        return [
+            ("" if everywhere else host, port) for host, port in (*seat.election, *seat.quorum)
+        ]
+
+    def _make_driver(self, store: Store, tree: Tree) -> Driver:
+        """The machine that this server is, alone or one of several, and what runs it."""
+        config, clock, loop = self.config, self._clock, asyncio.get_running_loop()
+        now_ms, wall_ms = clock.monotonic_ms(), clock.wall_ms()
+        if config.ensemble is None:
+            return Driver(Standalone(config, tree, now_ms, wall_ms), store, clock, loop)
+        # Who serves alone need not wait for these, nor have room for them.
+        from coterie.core.member import Member
+        from coterie.runtime.peers import PeerPorts
+
+        member = Member(config, tree, store.logged_zxid, store.epochs, now_ms, wall_ms, dice())
+        driver = Driver(member, store, clock, loop)
+        driver.peers = PeerPorts(driver, member)
+        return driver
 
     def _recover(self) -> tuple[Store, Tree]:
         """Open the data directory. Raises `StorageError`, with the directory let go again."""
@@ -115,9 +163,11 @@ class ServerProcess:
         """Stop listening, let the write that is under way become durable, close everything."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         if self._driver is not None:
+            if self._driver.peers is not None:
+                self._driver.peers.close_all()
             await self._driver.stop()
             for protocol in list(self._driver.protocols.values()):
                 protocol.close()

@@ -1,0 +1,84 @@
+"""The authority numbers what clients ask for and what time asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coterie.config import embedded_default
+from coterie.core.authority import Authority, access_control
+from coterie.core.effects import Effects
+from coterie.core.link import QUORUM, Link
+from coterie.core.prepare import Write
+from coterie.core.sessions import Sessions
+from coterie.core.tree import Tree
+from coterie.values import OPEN_ACL
+from coterie.wire.requests import CreateRequest, Op
+from coterie.wire.txns import CreateSessionTxn, Txn
+
+CONFIG = replace(
+    embedded_default("data"), container_check_interval_ms=1000, container_never_used_ms=1
+)
+WALL_MS = 1_700_000_000_000
+
+
+class Alone:
+    """An authority whose writes are applied at once."""
+
+    def __init__(self, tree: Tree | None = None) -> None:
+        self.tree = tree or Tree()
+        self.sessions = Sessions(CONFIG.tick_time_ms, 1)
+        self.authority = Authority(CONFIG, self.tree, self.sessions, access_control(CONFIG), 0.0)
+        self.effects = Effects()
+        self.txns: list[Txn] = []
+
+    def write(self, write: Write) -> None:
+        txn = self.authority.number(write, 0.0, WALL_MS)
+        self.tree.apply(txn)
+        self.authority.prepare.applied(txn.zxid)
+        self.txns.append(txn)
+
+    def tick(self, now_ms: float, reaps: bool = True) -> None:
+        wall_ms = WALL_MS + int(now_ms)
+        self.authority.tick(now_ms, wall_ms, self.effects, self.write, reaps)
+
+
+def session(session_id: int, owner: Link | None = None) -> Write:
+    body = CreateSessionTxn(4000).encode()
+    return Write(None, session_id, 0, Op.CREATE_SESSION, body, owner=owner)
+
+
+def test_the_sessions_of_the_tree_get_a_whole_timeout() -> None:
+    tree = Tree()
+    tree.sessions[7] = 4000
+    alone = Alone(tree)
+    alone.tick(3999.0)
+    assert alone.txns == []
+    alone.tick(8000.0)
+    assert [(txn.type, txn.session_id) for txn in alone.txns] == [(Op.CLOSE_SESSION, 7)]
+    assert "expired" in alone.effects.notes[0]
+
+
+def test_a_session_belongs_to_whoever_asked_for_it() -> None:
+    alone = Alone()
+    link = Link(QUORUM)
+    alone.write(session(7, link))
+    assert alone.sessions.by_id[7].owner is link
+
+
+def test_an_empty_container_goes_unless_nothing_can_be_written() -> None:
+    alone = Alone()
+    alone.write(session(7))
+    request = CreateRequest(b"/c", b"", OPEN_ACL, 4).encode()
+    alone.write(Write(None, 7, 1, Op.CREATE_CONTAINER, request))
+    alone.tick(0.0)
+    alone.tick(1000.0, reaps=False)
+    assert b"/c" in alone.tree.nodes
+    alone.tick(2000.0)
+    assert b"/c" not in alone.tree.nodes
+
+
+def test_it_knows_when_it_has_something_to_do() -> None:
+    alone = Alone()
+    assert alone.authority.next_due_ms() is None
+    alone.tick(0.0)
+    assert alone.authority.next_due_ms() == 1000.0
