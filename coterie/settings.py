@@ -404,7 +404,7 @@ class Config:
             "the longest such time (ms); each is twice the one before",
         ),
     ] = 60_000
-    cnx_timeout_ms: Annotated[
+    connection_timeout_ms: Annotated[
         int,
         _of_ensemble("cnxTimeout", MS, "time (ms) to connect to another member's election port"),
     ] = 5000

@@ -272,7 +272,7 @@ def test_server_lines_make_an_ensemble() -> None:
         ("readonlymode.enabled=true", "read_only_enabled", True),
         ("fastleader.minNotificationInterval=50", "notification_interval_min_ms", 50),
         ("fastleader.maxNotificationInterval=900", "notification_interval_max_ms", 900),
-        ("cnxTimeout=700", "cnx_timeout_ms", 700),
+        ("cnxTimeout=700", "connection_timeout_ms", 700),
         ("leaderConnectDelayDuringRetryMs=7", "leader_connect_delay_ms", 7),
     ],
 )
