@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-has
 N ?= 1000
 BENCH ?=
 
-.PHONY: help setup run test slow lint fmt sim fuzz bench compat docs fast lock clean
+.PHONY: help setup run test slow lint fmt sim fuzz bench compat interop docs fast lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -43,6 +43,9 @@ bench: $(VENV)/ready-test  ## measure beside Apache ZooKeeper (make bench BENCH=
 
 compat: $(VENV)/ready-test  ## kazoo's own tests, zkCli, the C client, Apache's server
 	bash tests/compat/run.sh
+
+interop: $(VENV)/ready-test  ## ensembles of our servers and Apache's: kills, joins, sessions
+	bash tests/interop/run.sh
 
 docs: $(VENV)/ready-run  ## check that the documents name what exists
 	$(BIN)/python -m tools.docs

@@ -17,7 +17,7 @@ SUPER: Final = {"DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEb
 BULK: Final = 200
 LOOK_BATCH: Final = 100
 LONG_TTL_MS: Final = 3_600_000
-TIMEOUT_MS: Final = 30_000
+TIMEOUT_MS: Final = 60_000
 
 
 class Znode(NamedTuple):

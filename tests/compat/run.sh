@@ -6,31 +6,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 python=.venv/bin/python
-packages=(zookeeper libzookeeper-mt-dev gcc libc6-dev)
+verb="make compat"
 
-cannot() {
-	printf 'make compat: %s\n' "$*" >&2
-	exit 1
-}
-
-installed() {
-	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
-}
-
-install_packages() {
-	local missing=() package
-	for package in "${packages[@]}"; do
-		installed "$package" || missing+=("$package")
-	done
-	[ ${#missing[@]} -gt 0 ] || return 0
-	command -v apt-get >/dev/null || cannot "it needs ${missing[*]}, as Debian has them"
-	[ "$(id -u)" = 0 ] || cannot "only root can install ${missing[*]}"
-	export DEBIAN_FRONTEND=noninteractive
-	echo "installing ${missing[*]}"
-	apt-get -q -q update || cannot "the package lists cannot be had: is there a network?"
-	apt-get -q -q install -y --no-install-recommends "${missing[@]}" >/dev/null ||
-		cannot "cannot install ${missing[*]}"
-}
+# shellcheck source=tests/compat/packages.sh
+. tests/compat/packages.sh
 
 install_python_parts() {
 	[ -x "$python" ] || cannot "there is no $python: make setup"
@@ -60,7 +39,7 @@ leg() {
 	rm -f "$said"
 }
 
-install_packages
+install_packages zookeeper libzookeeper-mt-dev gcc libc6-dev
 install_python_parts
 all_is_there
 leg "kazoo's own tests" -c tests/compat/kazoo.ini -p tests.compat.kazoo_plugin --pyargs kazoo.tests

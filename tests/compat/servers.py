@@ -170,6 +170,8 @@ class Server:
         """SIGSTOP: the process stands still, its connections stay open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # Reported when the last of its threads stands.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         assert self._process is not None

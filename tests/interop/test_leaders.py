@@ -1,0 +1,82 @@
+"""Members of two kinds are killed in turn, each kind leading: nobody and nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.compat import raw
+from tests.compat.gardener import Garden, Znode, grow
+from tests.interop.conftest import Gather
+from tests.interop.ensembles import CASES, MIXES, Ensemble, until
+
+pytestmark = pytest.mark.timeout(200)
+
+
+def _owned(tree: dict[str, Znode], session_id: int) -> set[str]:
+    return {path for path, znode in tree.items() if znode.stat.ephemeral_owner == session_id}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_each_is_killed_in_turn(mix: str, gather: Gather) -> None:
+    """One of everything is made through each, and through who leads while one is away."""
+    ensemble = gather(MIXES[mix]).start()
+    garden = Garden()
+    for number in ensemble.members:
+        grow(ensemble[number].port, f"before-{number}", garden)
+        ensemble.kill(number)
+        grow(ensemble[ensemble.leader()].port, f"without-{number}", garden)
+        ensemble.start(number)
+        grow(ensemble[number].port, f"again-{number}", garden)
+        ensemble.same_tree()
+    _sessions_end(ensemble, garden)
+
+
+def _sessions_end(ensemble: Ensemble, garden: Garden) -> None:
+    """Every session has outlived the server that made it, and takes its ephemerals along."""
+    tree = ensemble.same_tree()
+    for session_id, password in garden.sessions.values():
+        assert _owned(tree, session_id)
+        with raw.Client(ensemble[1].port, session_id=session_id, password=password) as client:
+            assert client.session_id == session_id
+            client.close_session()
+    tree = ensemble.same_tree()
+    assert not any(znode.stat.ephemeral_owner for znode in tree.values())
+
+
+@pytest.mark.parametrize(("mix", "leader"), CASES)
+def test_sessions_get_their_whole_time_from_a_new_leader(
+    mix: str, leader: int, gather: Gather
+) -> None:
+    ensemble = gather(MIXES[mix]).start_led_by(leader)
+    clients = {number: ensemble.client(number) for number in ensemble.members}
+    for number, client in clients.items():
+        client.ok(raw.CREATE, raw.create(f"/of-{number}", b"", raw.EPHEMERAL))
+    ensemble.kill(leader)
+    new = ensemble.leader()
+    assert new != leader
+    for number, client in clients.items():
+        client.sock.close()
+        clients[number] = ensemble.moved(client, new)
+    tree = ensemble.same_tree()
+    for number, client in clients.items():
+        assert tree[f"/of-{number}"].stat.ephemeral_owner == client.session_id
+        client.close_session()
+    ensemble.start(leader)
+    assert not {f"/of-{number}" for number in clients} & ensemble.same_tree().keys()
+
+
+@pytest.mark.parametrize(("mix", "leader"), CASES)
+def test_a_leader_alone_serves_no_more_and_comes_back_by_itself(
+    mix: str, leader: int, gather: Gather
+) -> None:
+    ensemble = gather(MIXES[mix]).start_led_by(leader)
+    for number in ensemble.others(leader):
+        ensemble.kill(number)
+    until(lambda: ensemble.mode(leader) is None, lambda: "it still serves")
+    with pytest.raises((raw.ClosedError, OSError)):
+        ensemble.client(leader)
+    ensemble.start()
+    with ensemble.client(leader) as client:
+        client.ok(raw.CREATE, raw.create("/again"))
+        client.close_session()
+    assert "/again" in ensemble.same_tree()
