@@ -388,7 +388,8 @@ class SnapshotReader:
                 length = read_int(data, pos)[0]
                 path_end = need + length
                 path = data[need:path_end]
-                if path == ROOT:
+                # A chunk may end behind the first slash of a longer path.
+                if path == ROOT and length == 1:
                     break
                 need = path_end + 4
                 data_length = read_int(data, path_end)[0]
@@ -399,6 +400,8 @@ class SnapshotReader:
                     data, data_end
                 )
             except struct.error:
+                if need <= len(data):
+                    raise self._damaged(f"znode {count} makes no sense") from None
                 # The node goes on in the next chunk.
                 self._pos = pos
                 self._need(need - pos)
