@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from coterie.ensemble import Ensemble
 
 _ASKERS_MAX: Final = 256
+_ASK_MS_MAX: Final = 5000
+"""Voters that come back tell all voters; nobody tells those without a vote, so they ask."""
 
 
 class Vote(NamedTuple):
@@ -118,7 +120,7 @@ class Election:
         self._ensembles = [ensemble]
         if last_seen is not None and last_seen.version > ensemble.version:
             self._ensembles.append(last_seen)
-        self._voters = sorted(set().union(*(each.voters for each in self._ensembles)))
+        self._voters = sorted(set().union(*[each.voters for each in self._ensembles]))
         self._config = ensemble.text().encode()
 
     def look(self, now_ms: float, logged_zxid: int, current_epoch: int) -> None:
@@ -167,7 +169,9 @@ class Election:
         if self._decide_at is not None and now_ms >= self._decide_at:
             self._decide(self.vote)
         elif now_ms >= self._resend_at:
-            self._interval_ms = min(2 * self._interval_ms, self.notify_ms_max)
+            votes = self.my_id in self.ensemble.voters
+            longest = self.notify_ms_max if votes else min(self.notify_ms_max, _ASK_MS_MAX)
+            self._interval_ms = min(2 * self._interval_ms, longest)
             self._broadcast(now_ms)
 
     def received(self, sender: int, said: Notification, now_ms: float) -> None:

@@ -1,12 +1,15 @@
-"""The rules of fast leader election, one by one; `test_courier` holds whole elections."""
+"""The rules of fast leader election, one by one, and whole elections."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 
 from coterie.core.election import Election, Vote, agree
 from coterie.ensemble import Ensemble
 from coterie.wire.peers import MIN_LONG, STATE_NAMES, Notification
+from tests.core.electorate import Candidate, Electorate, start
 from tests.golden.peers.messages import messages
 
 LOOKING, FOLLOWING, LEADING, OBSERVING = range(4)
@@ -194,6 +197,15 @@ def test_a_better_vote_in_the_wait_begins_it_anew() -> None:
     assert election.state == FOLLOWING
 
 
+def test_the_wait_is_as_long_for_a_better_vote_that_has_its_quorum_at_once() -> None:
+    election = _looking(1)
+    election.received(2, _said(2), 50)
+    election.received(3, _said(3), 240)
+    assert election.next_due_ms() == 440
+    election.tick(440)
+    assert election.outcome == (3, ZXID, 1, 1)
+
+
 def test_when_all_voters_agree_there_is_nothing_to_wait_for() -> None:
     election = _looking(2)
     election.received(3, _said(3), 10)
@@ -307,6 +319,15 @@ def test_in_the_same_round_the_new_epoch_may_be_there_or_not_yet() -> None:
     assert election.outcome is not None
 
 
+def test_in_a_later_round_it_does_not_count_who_followed_in_an_earlier() -> None:
+    election = _looking(1, _ensemble(1, 2, 3, 4, 5))
+    for voter in (2, 3):
+        election.received(voter, _said(5, peer_epoch=1, state=FOLLOWING), 10)
+    election.received(4, _said(4, round=7), 10)
+    election.received(5, _said(5, round=7, peer_epoch=2, state=LEADING), 10)
+    assert election.outcome is None
+
+
 def test_votes_are_compared_by_what_their_senders_say_of_themselves() -> None:
     following = _said(3, zxid=1, round=1, peer_epoch=4, state=FOLLOWING)
     assert agree(following, _said(3, zxid=2, round=2, peer_epoch=4, state=LEADING))
@@ -410,8 +431,18 @@ def test_what_is_proposed_is_said_again_after_200_ms_and_ever_more_seldom() -> N
     assert len(gaps) > 10
 
 
+def test_a_member_without_a_vote_asks_every_few_seconds() -> None:
+    election = _looking(4, _ensemble(1, 2, 3, observers=(4,)))
+    due = 0.0
+    for _ in range(20):
+        election.tick(due)
+        due = election.next_due_ms() or 0
+    election.tick(due)
+    assert election.next_due_ms() == due + 5000
+
+
 def test_a_changed_proposal_is_repeated_soon_again() -> None:
-    election = _looking(2)
+    election = _looking(2, _ensemble(1, 2, 3, 4, 5))
     election.tick(200)
     election.tick(600)
     assert election.next_due_ms() == 1400
@@ -441,3 +472,102 @@ def test_in_apaches_place_it_says_what_apache_said(
     election.received(peer, vote, 300)
     assert [said for to, said in election.out if to == peer] == by_apache
     assert [each.state for each in by_apache[-2:]] == [state, state]
+
+
+# Whole elections
+
+
+def _elect(network: Electorate) -> Candidate:
+    had = {each.id: (each.epoch, each.zxid) for each in network.members.values()}
+    network.run(lambda: network.leader() is not None)
+    leader = network.members[network.leader() or 0]
+    assert [each.id for each in network.members.values() if each.plays == each.id] == [leader.id]
+    for member in network.members.values():
+        if member.plays is not None:
+            votes = member.id in network.ensemble.voters
+            state = LEADING if member is leader else FOLLOWING if votes else OBSERVING
+            assert member.election.state == state
+    # Of a quorum nobody had more.
+    surpassed = {each for each in network.ensemble.voters if had[each] <= had[leader.id]}
+    assert network.ensemble.is_quorum(surpassed)
+    return leader
+
+
+_ENSEMBLES = [
+    _ensemble(1, 2, 3),
+    _ensemble(1, 2, 3, 4, 5),
+    _ensemble(2, 3, 4, observers=(1, 5)),
+    Ensemble.of(
+        {f"server.{each}": f"m{each}:2888:3888" for each in range(1, 6)}
+        | {"group.1": "1:2:3:4:5", "weight.4": "0", "weight.5": "2"}
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "ensemble", _ENSEMBLES, ids=lambda each: f"{len(each.voters)} of {len(each.seats)}"
+)
+@pytest.mark.parametrize("latency_ms", [1, 40, 400])
+def test_every_election_ends_with_one_leader_whom_a_quorum_follows(
+    ensemble: Ensemble, latency_ms: float
+) -> None:
+    for seed in range(10):
+        leader = _elect(start(ensemble, seed, latency_ms))
+        assert ensemble.weight(leader.id) > 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_links_may_be_lost_at_any_time(seed: int) -> None:
+    network = start(_ENSEMBLES[seed % 2], seed)
+    for _ in range(20):
+        member = network.members[network.dice.choice(sorted(network.members))]
+        network.at(network.dice.uniform(0, 1000), partial(network.lose_links, member))
+    _elect(network)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_leader_that_crashes_is_replaced_and_joins_its_successor(seed: int) -> None:
+    network = start(_ENSEMBLES[seed % 3], seed)
+    for _ in range(3):
+        old = _elect(network)
+        network.crash(old)
+        for member in network.members.values():
+            if member.up:
+                network.look(member)
+        new = _elect(network)
+        assert new.epoch > old.epoch
+        epoch = new.epoch
+        network.restart(old)
+        assert _elect(network) is new
+        assert new.epoch == epoch, "nobody had to look again"
+        rejoined = network.members[old.id]
+        assert rejoined.election.vote.peer_epoch == epoch
+        for member in network.members.values():
+            network.look(member)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_member_that_looked_in_vain_for_long_is_back_soon_after_it_is_reached(seed: int) -> None:
+    network = start(_ENSEMBLES[1], seed)
+    lost = network.members[1 + seed % 5]
+    network.cut.add(lost.id)
+    leader = _elect(network)
+    network.at(network.now + 300_000, lambda: None)
+    until = network.now + 300_000
+    network.run(lambda: network.now >= until, 400_000)
+    assert lost.election.state == LOOKING
+    network.cut.clear()
+    network.run(lambda: network.leader() == leader.id, 3_000)
+
+
+def test_without_a_quorum_nobody_is_elected() -> None:
+    network = start(_ENSEMBLES[1], 1)
+    for each in (1, 3, 5):
+        network.members[each].up = False
+    for member in network.members.values():
+        member.zxid = 9
+    network.at(100_000, lambda: None)
+    network.run(lambda: network.now >= 100_000)
+    assert {network.members[each].election.state for each in (2, 4)} == {LOOKING}
+    network.restart(network.members[1])
+    assert _elect(network).id == 4
