@@ -36,6 +36,7 @@ _DIGEST_STAT: Final = Struct(">qqqqqiiiq").pack
 _QUOTAS: Final = QUOTA + b"/"
 _DIGEST_MASK: Final = 127
 _CROWD_MIN: Final = 16_384
+_ACLS_MAX: Final = 4096
 _REPLY_BYTES_MAX: Final = 65_536
 _REPLIES_BYTES_MAX: Final = 32 * 2**20
 _REPLIES_MAX: Final = 100_000
@@ -226,6 +227,7 @@ class Tree:
         self.resized: Callable[[bytes, int, int], None] | None = None
         self.quota_changed: Callable[[bytes, bool], None] | None = None
         self._acls: dict[ACLs, ACLs] = {OPEN_ACL: OPEN_ACL, READ_ACL: READ_ACL}
+        self._knows_acls = True
         self._cached: list[Node] = []
         self._cached_bytes = 0
         self._events: list[Event] | None = None
@@ -259,10 +261,15 @@ class Tree:
         """The one object for this ACL, so that a million znodes share it."""
         known = self._acls.get(acl)
         if known is None:
-            if len(self._acls) > 4096:
+            if len(self._acls) > _ACLS_MAX:
                 self._acls = {OPEN_ACL: OPEN_ACL, READ_ACL: READ_ACL}
+                self._knows_acls = False
             known = self._acls[acl] = acl
         return known
+
+    def acls(self) -> list[ACLs] | None:
+        """All the ACLs that znodes may have, or None if there were too many to keep in mind."""
+        return list(self._acls) if self._knows_acls else None
 
     def data_reply(self, node: Node) -> bytes:
         """The body that answers getData, remembered until the znode changes or room runs out."""
@@ -461,10 +468,13 @@ class Tree:
             before = self._share(parent_path, parent)
             parent.pzxid = zxid
             self._changed(parent_path, parent, before)
-        node = self.nodes.pop(path, None)
+        node = self.nodes.get(path)
         if node is None:
             outcome.error = NoNodeError.code
             return
+        if node.children:
+            self._delete_below(zxid, node)
+        del self.nodes[path]
         assert parent.children is not None
         parent.children.discard(path)
         if not parent.children:
@@ -480,6 +490,18 @@ class Tree:
         if self._events is not None:
             self._events.append((EventType.NODE_DELETED, path, node.acl))
             self._events.append((EventType.NODE_CHILDREN_CHANGED, parent_path, parent.acl))
+
+    def _delete_below(self, zxid: int, node: Node) -> None:
+        """Delete what a znode that is deleted still has below it.
+
+        Only an image's znode can have: it is one that was made later in the place of the one that
+        this txn deleted. All that is below is newer still, and the txns that made it will follow.
+        """
+        below = list(node.children or ())
+        for path in below:
+            below += self.nodes[path].children or ()
+        for path in reversed(below):
+            self._delete(zxid, Outcome(Op.DELETE), path)
 
     def _apply_set_data(self, txn: Txn, outcome: Outcome) -> None:
         body = txn.body

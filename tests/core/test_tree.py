@@ -20,7 +20,7 @@ from coterie.core.tree import (
     ttl_owner,
 )
 from coterie.errors import NodeExistsError, NoNodeError, RuntimeInconsistencyError
-from coterie.values import OPEN_ACL, READ_ACL, EventType, Stat
+from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, EventType, Stat
 from coterie.wire import txns
 from coterie.wire.jute import Reader, Record
 from coterie.wire.requests import Op, read_stat
@@ -450,3 +450,22 @@ def test_an_outcome_shows_the_znode_it_was_about() -> None:
     assert made.path == b"/a"
     assert made.node is not None
     assert made.stat() == made.node.stat()
+
+
+def test_a_tree_knows_its_acls_until_there_were_too_many() -> None:
+    tree = Tree()
+    assert tree.acls() == [OPEN_ACL, READ_ACL]
+    for number in range(5000):
+        tree.intern((ACL(number, ANYONE),))
+    assert tree.acls() is None
+
+
+def test_a_delete_takes_what_a_younger_namesake_has_below_it() -> None:
+    """A fuzzy snapshot may hold it; the creates that follow would find their znodes there."""
+    tree = grown(create(4, b"/a", b"", 3), create(5, b"/a/b", b"", 1), create(6, b"/a/b/c"))
+    bare = Tree()
+    for change in (create(4, b"/a", b"", 3), delete(7, b"/a")):
+        bare.apply(change)
+    tree.apply(delete(7, b"/a"))
+    assert tree.nodes.keys() == bare.nodes.keys()
+    assert (tree.digest, tree.data_bytes) == (bare.digest, bare.data_bytes)
