@@ -203,6 +203,11 @@ class Disk:
         self._files = FakeFiles(self)
         return self._files
 
+    @property
+    def halted(self) -> bool:
+        """Nothing uses the disk."""
+        return self._files is None or self._files.dead
+
     def kill(self) -> None:
         """The process ends without warning: its locks go, what it wrote stays shown."""
         if self._files is not None:

@@ -38,6 +38,7 @@ class World:
         self.time = Time()
         self.network = Network(self.time, Random(seed), Weather(delay_ms=1.0, split=split))
         self.client, self.server = Peer(), Peer()
+        self.greeting = b""
         self.network.listen(PORT, self._accept)
         if connect:
             self.dial()
@@ -48,6 +49,7 @@ class World:
 
     def _accept(self, end: End) -> Peer:
         self.server.end = end
+        end.send(self.greeting)
         return self.server
 
     def go_on(self, ms: float = 10_000) -> None:
@@ -77,13 +79,7 @@ def test_bytes_arrive_late_whole_and_in_order_however_they_are_cut() -> None:
 def test_what_the_server_says_first_comes_after_opened() -> None:
     for seed in range(50):
         world = World(seed, connect=False)
-        accept = world._accept
-
-        def greet(end: End, accept: object = accept) -> Peer:
-            end.send(b"hello")
-            return world._accept(end)
-
-        world.network._listeners[PORT] = greet
+        world.greeting = b"hello"
         world.dial()
         world.go_on()
         assert world.client.told == ["opened", b"hello"]

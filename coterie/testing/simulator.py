@@ -1,0 +1,285 @@
+"""A whole service in one thread on virtual time, from one seed: the second driver.
+
+`python -m coterie.testing.simulator --seeds N` runs fresh seeds, `--seed X --trace` shows one. A
+run has a phase of faults, in which nothing may go wrong that was promised, and then one in which
+all is mended, after which everybody must be served again. At its end the server is stopped and its
+data recovered once more. Rules:
+- every draw comes from a generator that is made of the seed and the name of a concern, so that
+  what is added for one concern changes nothing for the others;
+- the same seed gives the same trace, in any interpreter: sort before iterating a set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time as real
+from argparse import ArgumentParser
+from collections import Counter
+from random import Random
+
+from coterie.core.tree import Tree
+from coterie.storage.errors import StorageError
+from coterie.testing.checkers import Leases
+from coterie.testing.clock import Time
+from coterie.testing.faults import Faults, Plan
+from coterie.testing.files import HaltedError
+from coterie.testing.history import History, Violation
+from coterie.testing.host import Host
+from coterie.testing.transport import Network
+from coterie.testing.workload import Client
+from coterie.values import OPEN_ACL
+from coterie.wire import requests
+from coterie.wire.jute import Record
+from coterie.wire.requests import Op
+from coterie.wire.txns import Txn
+
+_FAULTS_MS_MAX = 60_000.0
+_HEALED_MS_MAX = 120_000.0
+_STEPS = 8
+"""Between two looks at whether a phase is over."""
+
+
+class Simulation:
+    """One run: everything in it, and what is watched about it."""
+
+    def __init__(self, seed: int, plan: Plan | None = None) -> None:
+        self.seed = seed
+        self.plan = plan = plan or Plan.draw(self.dice("plan"))
+        self.trace: list[tuple[float, str, tuple[object, ...]]] = []
+        self.marks: Counter[str] = Counter()
+        self.time = Time()
+        self.network = Network(self.time, self.dice("network"), plan.weather)
+        self.history = History(plan.digest, plan.close_session_paths)
+        rate = plan.clock_rate
+        slack_ms = (3 * plan.turn_ms + 40) / rate
+        self.leases = Leases(plan.tick_ms / rate, slack_ms)
+        self.asked: dict[tuple[int, int], tuple[int, Record]] = {}
+        """What clients sent, by session and xid."""
+        self.hosts = [Host("s1", self.time, self.network, plan.config(), plan, self.dice, self)]
+        self.note("plan", str(plan))
+        self.clients = [
+            Client(f"c{number + 1}", self, self.dice(f"client {number + 1}"))
+            for number in range(plan.clients)
+        ]
+        self.machines = [host.name for host in self.hosts] + [c.name for c in self.clients]
+
+    def dice(self, concern: str) -> Random:
+        return Random(f"{self.seed}:{concern}")
+
+    def host(self, name: str) -> Host:
+        return next(host for host in self.hosts if host.name == name)
+
+    # What is told of the run
+
+    def note(self, kind: str, *facts: object) -> None:
+        self.trace.append((self.time.now_ms, kind, facts))
+
+    def mark(self, name: str) -> None:
+        """Something worth counting happened."""
+        self.marks[name] += 1
+
+    def lines(self) -> list[str]:
+        """The trace, for reading and for comparing."""
+        return [
+            f"{when_ms:12.3f} {kind}: {' '.join(map(_show, facts))}"
+            for when_ms, kind, facts in self.trace
+        ]
+
+    def digest(self) -> str:
+        """The SHA-256 of the trace."""
+        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()
+
+    # The run
+
+    def run(self) -> None:
+        """Raises `Violation`, and whatever else a machine raises that should not."""
+        faults = Faults(self, self.plan, self.dice("faults"))
+        for host in self.hosts:
+            self.time.after(0, host.start)
+        for index, client in enumerate(self.clients):
+            client.budget = self.plan.operations // len(self.clients) + (index == 0)
+        while self.time.now_ms < _FAULTS_MS_MAX and any(c.budget for c in self.clients):
+            for _ in range(_STEPS):
+                self._step()
+        faults.heal()
+        self._settle()
+        for client in self.clients:
+            client.ask_for(Op.CREATE, _last(client))
+            client.ask_for(Op.GET_DATA, requests.PathWatchRequest(_last(client).path, False))
+        self._settle()
+        self._end()
+
+    def _step(self) -> None:
+        try:
+            self.time.step()
+        except HaltedError as error:
+            host = self.host(error.machine)
+            self.mark("a machine halted within a call" + ("" if host.life else " of a recovery"))
+            if error.powerless:
+                host.power_lost()
+            else:
+                host.kill()
+            self.time.after(self.plan.retry_ms, host.start)
+
+    def _settle(self) -> None:
+        """All is well: everybody must be served before long."""
+        until_ms = self.time.now_ms + _HEALED_MS_MAX
+        for client in self.clients:
+            client.unmute()
+        while not all(client.idle for client in self.clients):
+            if self.time.now_ms > until_ms:
+                waiting = [client.name for client in self.clients if not client.idle]
+                raise Violation(f"all is well again, but {', '.join(waiting)} is not served")
+            for _ in range(_STEPS):
+                self._step()
+
+    def _end(self) -> None:
+        """Stop the servers and look at what they leave behind."""
+        for host in self.hosts:
+            host.stop()
+            while host.life is not None:
+                self._step()
+            host.start()
+            if host.life is None:
+                raise Violation(f"{host.name} does not start again")
+
+    # What the hosts tell
+
+    def recovered(self, host: Host, tree: Tree, notes: list[str]) -> None:
+        for note in notes:
+            self.note("recovered", host.name, note)
+            if "cut off" in note:
+                self.mark("a torn tail was cut off")
+            if "older snapshot" in note:
+                self.mark("an older snapshot was used")
+            if "do not belong together" in note:
+                raise Violation(note)
+        if tree.zxid > self.history.zxid:
+            raise Violation(f"{host.name} recovered {tree.zxid:#x}, which nothing has")
+        if tree.zxid < self.history.zxid:
+            self.mark("txns that nobody was told of were lost")
+        if host.flips:
+            self.mark("a flipped bit did no harm")
+        self.history.cut(tree.zxid)
+        self.history.compare(tree)
+        self.leases.forget_all()
+        for session_id, (_, timeout_ms) in self.history.born.items():
+            if session_id not in self.history.ended:
+                self._grant(session_id, timeout_ms)
+
+    def _grant(self, session_id: int, timeout_ms: int) -> None:
+        self.leases.grant(session_id, timeout_ms / self.plan.clock_rate, self.time.now_ms)
+
+    def not_recovered(self, host: Host, error: StorageError) -> None:
+        if host.flips:
+            if "data/" not in str(error) and "log/" not in str(error):
+                raise Violation(f"a flipped bit was found, but the file is not named: {error}")
+            self.mark("a flipped bit was found and named")
+            host.restore()
+        elif not host.disk.sync_fails and host.disk.capacity is None:
+            raise Violation(f"{host.name} does not start: {error}")
+        else:
+            self.mark("a server did not start from a disk that failed")
+
+    def stopped(self, host: Host, applied_zxid: int) -> None:
+        """What is applied may have been read, so it is promised too."""
+        self.history.promised = max(self.history.promised, applied_zxid)
+
+    def numbered(self, host: Host, txns: list[Txn]) -> None:
+        self.note("numbers", host.name, txns[0].zxid, txns[-1].zxid)
+        for txn in txns:
+            asked = self.asked.get((txn.session_id, txn.cxid))
+            self.history.follow(txn, asked)
+            for client in self.clients:
+                if (txn.session_id, txn.cxid) in client.view.refused:
+                    raise Violation(f"{client.name} was told that {txn!r} was refused")
+            if txn.type == Op.CREATE_SESSION:
+                self._grant(txn.session_id, self.history.born[txn.session_id][1])
+            elif txn.type == Op.CLOSE_SESSION:
+                if asked is None:
+                    self.mark("a session expired")
+                self.leases.ends(txn.session_id, self.time.now_ms, asked=asked is not None)
+            elif txn.type == Op.DELETE_CONTAINER:
+                self.mark("a container or a TTL znode was reaped")
+
+    def heard(self, host: Host, session_id: int, timeout_ms: int) -> None:
+        self.leases.heard(session_id, self.time.now_ms)
+
+    def ticked(self, host: Host) -> None:
+        self.leases.check(self.time.now_ms)
+
+    def told_expired(self, session_id: int) -> None:
+        """A client was told that there is no such session."""
+        if session_id not in self.history.ended:
+            raise Violation(f"session {session_id:#x} is said to have ended")
+
+
+def _last(client: Client) -> requests.CreateRequest:
+    """What a client makes when all is well again."""
+    return requests.CreateRequest(b"/last-" + client.name.encode(), b"served", OPEN_ACL, 0)
+
+
+def _show(fact: object) -> str:
+    return f"{fact:#x}" if isinstance(fact, int) and abs(fact) > 9 else str(fact)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run seeds; 0 if all passed."""
+    parser = ArgumentParser(prog="python -m coterie.testing.simulator")
+    parser.add_argument("--seeds", type=int, default=100, help="how many fresh seeds")
+    parser.add_argument("--first-seed", type=int, help="where they begin; else by the clock")
+    parser.add_argument("--seed", type=int, help="one certain seed")
+    parser.add_argument("--trace", action="store_true", help="show what happens")
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        return _one(options.seed, options.trace)
+    first = options.first_seed
+    if first is None:
+        first = real.time_ns() // 1_000_000
+    return _many(first, options.seeds)
+
+
+def _one(seed: int, trace: bool) -> int:
+    simulation = Simulation(seed)
+    try:
+        simulation.run()
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"
+        if not isinstance(error, Violation):
+            raise
+    else:
+        failure = ""
+    finally:
+        if trace:
+            print("\n".join(simulation.lines()))
+    print(f"seed {seed}: {failure or 'passed'}; trace {simulation.digest()}")
+    return 1 if failure else 0
+
+
+def _many(first: int, count: int) -> int:
+    marks: Counter[str] = Counter()
+    failed = 0
+    started_s = shown_s = real.monotonic()
+    for done, seed in enumerate(range(first, first + count)):
+        simulation = Simulation(seed)
+        try:
+            simulation.run()
+        except Exception as error:
+            failed += 1
+            print(f"seed {seed} failed: {type(error).__name__}: {error}")
+            print(f"  python -m coterie.testing.simulator --seed {seed} --trace", flush=True)
+        marks.update(simulation.marks)
+        now_s = real.monotonic()
+        if now_s - shown_s > 10:
+            shown_s = now_s
+            rate = (done + 1) / (now_s - started_s)
+            print(f"{done + 1} of {count}, {rate:.0f} a second, {failed} failed", flush=True)
+    for name, times in sorted(marks.items()):
+        print(f"{times:10} {name}")
+    print(f"{count - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
