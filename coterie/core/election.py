@@ -59,6 +59,7 @@ class Election:
         "_interval_ms",
         "_mine",
         "_received",
+        "_reminded",
         "_resend_at",
         "_silent",
         "_voters",
@@ -108,6 +109,8 @@ class Election:
         """What those who have decided said, of whatever round."""
         self._askers: set[int] = set()
         """Members without a vote that look as well: they are told what this one tells voters."""
+        self._reminded: set[int] = set()
+        """Who was told again of what was last broadcast."""
         self._decide_at: float | None = None
         self._resend_at = 0.0
         self._interval_ms = notify_ms_min
@@ -215,6 +218,11 @@ class Election:
             self._propose(candidate if self._better(candidate, mine) else mine, now_ms)
         elif self._better(candidate, self.vote):
             self._propose(candidate, now_ms)
+        elif self._better(self.vote, candidate) and sender not in self._reminded:
+            # It began to look after this member had told it. Apache leaves it to the next
+            # broadcast, which may be a minute away.
+            self._reminded.add(sender)
+            self._tell(sender)
         self._received[sender] = said
         self._count(now_ms)
 
@@ -262,6 +270,7 @@ class Election:
 
     def _broadcast(self, now_ms: float) -> None:
         self._resend_at = now_ms + self._interval_ms
+        self._reminded.clear()
         for each in self._voters:
             if each != self.my_id:
                 self._tell(each)

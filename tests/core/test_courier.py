@@ -8,6 +8,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coterie.core.courier import Courier
 from coterie.core.effects import Effects
@@ -281,6 +283,21 @@ def test_what_is_no_initial_message_closes_the_connection() -> None:
     post.courier.accepted(link, 0)
     post.courier.heard(link, b"\xff" * 20, 0)
     assert post.take().link_closes == [link]
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=5), st.booleans())
+def test_nonsense_harms_nobody_but_its_own_connection(pieces: list[bytes], known: bool) -> None:
+    post = _Post(1)
+    good = post.accept(2)
+    bad = post.accept(3) if known else Link(ELECTION)
+    if not known:
+        post.courier.accepted(bad, 0)
+    for piece in pieces:
+        post.courier.heard(bad, piece, 0)
+    post.courier.tick(1)
+    assert 2 in post.courier.connected
+    assert not good.closing
 
 
 def test_who_never_says_who_it_is_is_closed() -> None:

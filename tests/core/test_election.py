@@ -104,7 +104,24 @@ def test_newest_epoch_then_newest_zxid_then_highest_id(
     election = _looking(2)
     election.received(1, candidate, 10)
     assert (election.vote.leader != 2) == wins
-    assert _told(election) == ({each: tuple(candidate[:5]) for each in (1, 3)} if wins else {})
+    adopted = dict.fromkeys((1, 3), tuple(candidate[:5]))
+    assert _told(election) == (adopted if wins else {1: (LOOKING, 2, ZXID, 1, 1)})
+
+
+def test_who_begins_to_look_later_is_told_of_a_better_vote_and_once() -> None:
+    election = _looking(2)
+    election.tick(200)
+    election.out.clear()
+    for _ in range(3):
+        election.received(1, _said(1), 300)
+    assert [to for to, _ in election.out] == [1]
+    assert _told(election) == {1: (LOOKING, 2, ZXID, 1, 1)}
+    election.tick(600)
+    election.out.clear()
+    election.received(1, _said(2), 610)
+    assert not election.out, "it votes alike"
+    election.received(1, _said(1), 620)
+    assert _told(election) == {1: (LOOKING, 2, ZXID, 1, 1)}
 
 
 def test_a_candidate_of_weight_0_never_wins() -> None:

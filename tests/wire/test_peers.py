@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from itertools import cycle
 
 import pytest
@@ -330,3 +331,11 @@ def test_what_apache_understood_is_what_is_written() -> None:
     assert packet(Kind.PING, 1 << 32, encode_touches([(77, 4000)])) == told["PING with a session"]
     sync = Forwarded(77, 1, 9, b"\0\0\0\1/").encode()
     assert packet(Kind.REQUEST, -1, sync) == told["SYNC as a REQUEST"]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=100))
+def test_nothing_but_a_refusal_comes_of_nonsense(data: bytes) -> None:
+    for read in (_read, Notification.decode, read_initial, LearnerInfo.decode, decode_touches):
+        with suppress(MarshallingError):
+            read(data)
