@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-_PATH = re.compile(r"`((?:coterie|tests|docs|benchmarks|tools|core|wire|runtime)/[\w./*-]+)`")
+_TOP = "coterie|tests|docs|benchmarks|tools"
+_PACKAGES = "admin|cli|client|core|runtime|storage|system|testing|wire"
+_PATH = re.compile(rf"`((?:{_TOP}|{_PACKAGES})/[\w./*-]+)`")
 
 
 def missing(document: Path, top: Path) -> list[str]:

@@ -23,6 +23,8 @@ VERSION: Final = f"3.9.4-coterie-{__version__}"
 begins with the one whose protocol this server speaks; then it says who it is."""
 BUILT: Final = "2026-11-23 00:00 UTC"
 
+LEARNERS: Final = frozenset({"follower", "observer"})
+
 Result = dict[str, Any]
 
 
@@ -121,17 +123,30 @@ def _dirs(status: Status) -> Result:
 
 
 def _dump(status: Status) -> Result:
-    """Sessions by when they expire (ms since 1970), and the ephemerals of each."""
+    """Sessions and connections by when they expire (ms since 1970), and who owns ephemerals.
+
+    A learner's leader watches over the sessions: there is only how long each may be silent.
+    """
+    member = status.member
     offset_ms = status.wall_ms - status.now_ms
+    due_ms = {id: due for due, ids in member.sessions.buckets().items() for id in ids}
+    expiry: dict[int, list[int]] = {}
+    if member.mode not in LEARNERS:
+        for session_id, due in due_ms.items():
+            expiry.setdefault(int(due + offset_ms), []).append(session_id)
+    connections: dict[int, list[Result]] = {}
+    for connection in member.server.connections:
+        stranger_ms = int(connection.opened_ms) + status.config.sessionless_timeout_ms
+        due = due_ms.get(connection.session_id, stranger_ms)
+        connections.setdefault(int(due + offset_ms), []).append(_connection(connection))
     return {
-        "expiry_time_to_session_ids": {
-            int(due_ms + offset_ms): ids
-            for due_ms, ids in status.member.sessions.buckets().items()
-        },
+        "expiry_time_to_session_ids": expiry,
         "session_id_to_ephemeral_paths": {
             session_id: sorted(path.decode("utf-8", "replace") for path in paths)
-            for session_id, paths in sorted(status.member.tree.ephemerals.items())
+            for session_id, paths in sorted(member.tree.ephemerals.items())
         },
+        "expiry_time_to_connections": dict(sorted(connections.items())),
+        "global_session_timeouts": dict(sorted(member.tree.sessions.items())),
     }
 
 
@@ -149,7 +164,9 @@ def _hash(status: Status) -> Result:
 
 
 def _is_read_only(status: Status) -> Result:
-    return {"read_only": status.member.server.read_only}
+    """`is_serving` is no field of Apache's, which does not answer at all then."""
+    server = status.member.server
+    return {"read_only": server.read_only, "is_serving": server.serving}
 
 
 def _monitor(status: Status) -> Result:

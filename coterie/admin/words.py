@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
-from coterie.admin.commands import BUILT, COMMANDS, VERSION, Result, Status
+from coterie.admin.commands import BUILT, COMMANDS, LEARNERS, VERSION, Result, Status
 
 EVERY_WORD: Final = "*"
 _TELNET_INTERRUPT: Final = b"\xff\xf4\xff\xfd"
@@ -18,7 +18,7 @@ _TRACE_WORDS: Final = ("gtmk", "stmk")
 _TRACE_MASK: Final = 306
 """Apache's default. There is no such tracing here, so setting it changes nothing else."""
 
-_ALWAYS: Final = frozenset({"ruok", "envi"})
+_ALWAYS: Final = frozenset({"ruok", "envi", "isro"})
 _NOT_SERVING: Final = b"This ZooKeeper instance is not currently serving requests\n"
 """What a member says that has no leader, as Apache's does."""
 
@@ -135,21 +135,34 @@ def _dirs(status: Status) -> str:
 
 def _dump(status: Status) -> str:
     result = _run("dump", status)
-    buckets = result["expiry_time_to_session_ids"]
-    total = sum(map(len, buckets.values()))
-    out = [f"SessionTracker dump:\nSession Sets ({len(buckets)})/({total}):\n"]
-    for due_ms, ids in buckets.items():
-        out.append(f"{len(ids)} expire at {status.show_time(due_ms)}:\n")
-        out += [f"\t{_hex(session_id)}\n" for session_id in ids]
     owners = result["session_id_to_ephemeral_paths"]
+    out = ["SessionTracker dump:\n"]
+    if status.member.mode in LEARNERS:
+        timeouts = result["global_session_timeouts"]
+        out.append(f"Global Sessions({len(timeouts)}):\n")
+        out += [f"{_hex(session_id)}\t{ms}ms\n" for session_id, ms in timeouts.items()]
+    else:
+        by_expiry = result["expiry_time_to_session_ids"]
+        lines = {due_ms: list(map(_hex, ids)) for due_ms, ids in by_expiry.items()}
+        out.append(_expiring("Session", lines, status))
     out.append(f"ephemeral nodes dump:\nSessions with Ephemerals ({len(owners)}):\n")
     for session_id, paths in owners.items():
         out.append(f"{_hex(session_id)}:\n")
         out += [f"\t{path}\n" for path in paths]
-    connected = [e for e in _run("connections", status)["connections"] if e["session_id"]]
-    out.append(f"Connections dump:\nConnections Sets ({min(len(connected), 1)})/")
-    out.append(f"({len(connected)}):\n")
-    out += [f"\t{_hex(each['session_id'])}\n" for each in connected]
+    by_expiry = result["expiry_time_to_connections"]
+    lines = {due_ms: list(map(_peer, each)) for due_ms, each in by_expiry.items()}
+    return "".join([*out, "Connections dump:\n", _expiring("Connections", lines, status)])
+
+
+def _peer(each: Result) -> str:
+    return f"ip: /{each['remote_socket_address']} sessionId: {_hex(each['session_id'])}"
+
+
+def _expiring(what: str, lines: dict[int, list[str]], status: Status) -> str:
+    out = [f"{what} Sets ({len(lines)})/({sum(map(len, lines.values()))}):\n"]
+    for due_ms, each in lines.items():
+        out.append(f"{len(each)} expire at {status.show_time(due_ms)}:\n")
+        out += [f"\t{line}\n" for line in each]
     return "".join(out)
 
 
@@ -165,7 +178,10 @@ def _hash(status: Status) -> str:
 
 
 def _isro(status: Status) -> str:
-    return "ro" if _run("is_read_only", status)["read_only"] else "rw"
+    result = _run("is_read_only", status)
+    if not result["is_serving"]:
+        return "null"
+    return "ro" if result["read_only"] else "rw"
 
 
 def _mntr(status: Status) -> str:
@@ -177,8 +193,11 @@ def _ruok(status: Status) -> str:
     return "imok"
 
 
-def _version() -> str:
-    return f"Zookeeper version: {VERSION}, built on {BUILT}\n"
+def _version(status: Status) -> str:
+    line = f"Zookeeper version: {VERSION}, built on {BUILT}\n"
+    if _run("is_read_only", status)["read_only"]:
+        line += "READ-ONLY mode; serving only read-only clients\n"
+    return line
 
 
 def _stats(status: Status) -> str:
@@ -198,12 +217,12 @@ def _stats(status: Status) -> str:
 
 
 def _srvr(status: Status) -> str:
-    return _version() + _stats(status)
+    return _version(status) + _stats(status)
 
 
 def _stat(status: Status) -> str:
     clients = "".join(f"{_brief(each)})\n" for each in _run("connections", status)["connections"])
-    return f"{_version()}Clients:\n{clients}\n{_stats(status)}"
+    return f"{_version(status)}Clients:\n{clients}\n{_stats(status)}"
 
 
 def _wchs(status: Status) -> str:

@@ -347,6 +347,7 @@ class Server:
         if connection.read_only_known:
             body += b"\1" if self.read_only else b"\0"
         connection.out.append(LENGTH.pack(len(body)) + body)
+        self.stats.sent += 1
         self._touch(connection)
         self._strangers.pop(connection, None)
         if session is None:
