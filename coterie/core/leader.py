@@ -465,12 +465,30 @@ class Leader:
             commits.append(peers.packet(Kind.COMMIT, txn.zxid))
             if observed:
                 informs.append(peers.packet(Kind.INFORM, txn.zxid, txn.encoded))
-        for_voters, for_observers = b"".join(commits), b"".join(informs)
-        for learner in self.learners.values():
-            if learner.forwarding:
-                self._put(learner, for_voters if learner.votes else for_observers)
+            if self._syncs and self._syncs[0][0] <= txn.zxid:
+                # A client's sync may stand before a write of the same client that is committed
+                # next, so its answer has to.
+                self._tell_committed(commits, informs)
+                self._answer_syncs(txn.zxid)
+        self._tell_committed(commits, informs)
         replica.server.committed()
-        while self._syncs and (not replica.pending or self._syncs[0][0] < replica.pending[0].zxid):
+
+    def _tell_committed(self, commits: list[bytes], informs: list[bytes]) -> None:
+        """Tell voters, and observers with the txns, what was committed since this was done."""
+        if not commits:
+            return
+        for_voters, for_observers = b"".join(commits), b""
+        for learner in self.learners.values():
+            if learner.forwarding and learner.votes:
+                self._put(learner, for_voters)
+            elif learner.forwarding:
+                for_observers = for_observers or b"".join(informs)
+                self._put(learner, for_observers)
+        commits.clear()
+        informs.clear()
+
+    def _answer_syncs(self, zxid: int) -> None:
+        while self._syncs and self._syncs[0][0] <= zxid:
             self._put(self._syncs.popleft()[1], peers.packet(Kind.SYNC, 0))
 
     # Sessions

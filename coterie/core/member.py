@@ -11,8 +11,7 @@ gives what is to be done. It joins the machines of its roles. Rules:
 
 from __future__ import annotations
 
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coterie.config import Config
 from coterie.core.connection import Connection
@@ -29,6 +28,9 @@ from coterie.core.tree import Tree
 from coterie.errors import MarshallingError, ServerFailureError
 from coterie.wire.peers import Notification
 from coterie.wire.txns import Txn
+
+if TYPE_CHECKING:
+    from random import Random
 
 _EARLY_BYTES_MAX: Final = 65_536
 _STRANDED_MS_MIN: Final = 2000

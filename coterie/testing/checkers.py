@@ -147,7 +147,7 @@ class ClientView:
         if zxid < self.zxid:
             raise self._wrong(f"it was told {zxid:#x} after {self.zxid:#x}")
         self.zxid = zxid
-        if zxid > self._history.zxid:
+        if zxid > self._history.zxid and zxid not in self._history.epochs:
             raise self._wrong(f"it was told {zxid:#x}, which nothing has")
         self._history.promised = max(self._history.promised, zxid)
 

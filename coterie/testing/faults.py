@@ -8,12 +8,13 @@ the machines themselves; `Faults` lets things fail until `heal`, after which not
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from coterie.config import Config
+from coterie.ensemble import Ensemble
 from coterie.testing.transport import Weather
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ KINDS: Final = (
 """The power fails; it, or the process, ends in the middle of a call; the process is killed, or
 stopped; a bit rots; syncs fail; the disk is full, or slow; connections break, or break at one end;
 a partition; a client falls silent; the wall clock jumps."""
+
+QUORUM_PORT: Final = 2888
+ELECTION_PORT: Final = 3888
 
 _STOPS: Final = frozenset({"power", "fuse", "kill", "stop", "flip"})
 
@@ -80,6 +84,13 @@ class Plan:
     """Without them a replay cannot put everything right that a snapshot has half: see the
     ablations."""
     clock_rate: float
+    members: int = 1
+    """How many servers vote; 1 is a server alone."""
+    observers: int = 0
+    commit_log_count: int = 500
+    """How many txns a member remembers for those who missed them."""
+    log_sync: bool = True
+    """Whether a learner may be brought up to date from the log on disk."""
 
     @classmethod
     def draw(cls, dice: Random) -> Plan:
@@ -117,7 +128,31 @@ class Plan:
             clock_rate=dice.choice((1.0, 1.0, 0.9, 1.1)),
         )
 
-    def config(self) -> Config:
+    def for_members(self, members: int, dice: Random) -> Plan:
+        """The same run with several servers."""
+        return replace(
+            self,
+            members=members,
+            observers=dice.choice((0, 0, 1)),
+            commit_log_count=dice.choice((1, 5, 20, 500)),
+            log_sync=dice.random() < 0.7,
+            clients=self.clients + 1,
+            clock_rate=1.0,
+            timeout_ticks=max(self.timeout_ticks, 4),
+        )
+
+    def ensemble(self) -> Ensemble | None:
+        """Who the members are; None if there is one server alone."""
+        if self.members == 1:
+            return None
+        roles = ["participant"] * self.members + ["observer"] * self.observers
+        lines = {
+            f"server.{id}": f"s{id}:{QUORUM_PORT}:{ELECTION_PORT}:{role}"
+            for id, role in enumerate(roles, 1)
+        }
+        return Ensemble.of(lines)
+
+    def config(self, server_id: int = 1) -> Config:
         """What a server of this run is told."""
         return Config(
             data_dir="data",
@@ -133,6 +168,13 @@ class Plan:
             extended_types_enabled=True,
             container_check_interval_ms=4 * self.tick_ms,
             container_never_used_ms=10 * self.tick_ms,
+            ensemble=self.ensemble(),
+            server_id=server_id,
+            init_limit=10,
+            sync_limit=5,
+            commit_log_count=self.commit_log_count,
+            snapshot_size_factor=0.0 if self.log_sync else -1.0,
+            read_only_enabled=True,
         )
 
     @property

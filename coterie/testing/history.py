@@ -22,6 +22,7 @@ from coterie.errors import (
     RuntimeInconsistencyError,
     SessionExpiredError,
 )
+from coterie.paths import CONFIG
 from coterie.values import CreateMode, EventType
 from coterie.wire import requests, txns
 from coterie.wire.jute import Record
@@ -107,7 +108,7 @@ class History:
     """All txns in their one order, and every znode as it was after each of them."""
 
     def __init__(self, digest: bool = True, close_session_paths: bool = True) -> None:
-        self.zxid = 0
+        self.zxid = self._before = 0
         self.txns: dict[int, Txn] = {}
         self.of_request: dict[tuple[int, int], int] = {}
         """The zxid of the write that a session sent under a cxid."""
@@ -116,6 +117,8 @@ class History:
         """Of each session the zxid and the time-out."""
         self.ended: dict[int, int] = {}
         """Of each session that ended the zxid."""
+        self.epochs: set[int] = set()
+        """The zxids of epochs that members have entered: clients see them before the first txn."""
         self.promised = 0
         """The highest zxid that any client was told: it must never be lost."""
         self._has_digest = digest
@@ -168,10 +171,11 @@ class History:
 
     def follow(self, txn: Txn, asked: tuple[int, Record] | None) -> None:
         """The next txn was numbered; `asked` is the request (opcode, body) that it came from."""
-        if txn.zxid != self.zxid + 1:
+        if not txns.follows(txn.zxid, self.zxid):
             raise Violation(f"after {self.zxid:#x} came {txn!r}")
+        self._before = self.zxid
         self.zxid = txn.zxid
-        self._digests[txn.zxid] = self._digests[txn.zxid - 1]
+        self._digests[txn.zxid] = self._digests[self._before]
         self.txns[txn.zxid] = txn
         if txn.type in (Op.CREATE_SESSION, Op.CLOSE_SESSION):
             self._session(txn)
@@ -218,6 +222,7 @@ class History:
             if error:
                 if not failed:
                     self._undo(txn.zxid)
+                    self._digests[txn.zxid] = self._digests[self._before]
                 failed = True
                 if not isinstance(body, txns.ErrorTxn) or body.error != error:
                     raise Violation(f"{txn!r}: {part!r} should be refused with {error}")
@@ -369,7 +374,6 @@ class History:
                 names.pop()
         while self.triggers and self.triggers[-1].zxid >= zxid:
             self.triggers.pop()
-        self._digests[zxid] = self._digests[zxid - 1]
 
     def cut(self, zxid: int) -> None:
         """The txns beyond `zxid` were lost in a crash."""
@@ -385,10 +389,10 @@ class History:
         self.born = {session: at for session, at in self.born.items() if at[0] <= zxid}
         self.ended = {session: z for session, z in self.ended.items() if z <= zxid}
 
-    def compare(self, tree: Tree) -> None:
-        """A recovered tree has to be the one of our last txn."""
-        if tree.zxid != self.zxid:
-            raise Violation(f"the tree is at {tree.zxid:#x}, not at {self.zxid:#x}")
+    def compare(self, tree: Tree, zxid: int) -> None:
+        """A tree that has all up to `zxid` has to be the one of our last txn."""
+        if zxid != self.zxid:
+            raise Violation(f"the tree is at {zxid:#x}, not at {self.zxid:#x}")
         ours = dict(self._all())
         theirs = {path: node for path, node in tree.nodes.items() if path}
         if ours.keys() != theirs.keys():
@@ -409,6 +413,8 @@ class History:
                 node.pzxid,
                 node.count(),
             )
+            if path == CONFIG:
+                continue  # each server writes that for itself
             if fields != ours[path][-1][1]:
                 raise Violation(f"{path!r} is {fields}, not {ours[path][-1][1]}")
             digest += fields.digest(path)

@@ -25,9 +25,11 @@ from coterie.core.tree import Tree
 from coterie.storage.errors import StorageError, StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
+from coterie.testing.agreement import Agreement
 from coterie.testing.clock import Time, VirtualClock
 from coterie.testing.faults import Plan
 from coterie.testing.files import Disk, Flip, HaltedError
+from coterie.testing.membership import Links, Watched
 from coterie.testing.transport import End, Network
 from coterie.wire.txns import Txn
 
@@ -54,6 +56,10 @@ class Witness(Protocol):
 
     def ticked(self, host: Host) -> None: ...
 
+    def leads(self, host: Host) -> None: ...
+
+    def entered(self, epoch: int) -> None: ...
+
     def note(self, kind: str, *facts: object) -> None: ...
 
     def mark(self, name: str) -> None: ...
@@ -71,6 +77,7 @@ class Host:
         plan: Plan,
         dice: Callable[[str], Random],
         witness: Witness,
+        agreement: Agreement | None = None,
     ) -> None:
         self.name = name
         self.time = time
@@ -78,6 +85,8 @@ class Host:
         self.config = config
         self.plan = plan
         self.witness = witness
+        self.agreement = agreement
+        """What the members of its ensemble agree on, if it is one of several."""
         self.disk = Disk(name, dice("disk"))
         self.clock = VirtualClock(time, plan.clock_rate, 1000.0)
         self.sync_ms = plan.sync_ms
@@ -172,7 +181,7 @@ class Life:
         clock = host.clock
         self.host = host
         self.over = False
-        self.member = Standalone(host.config, tree, clock.monotonic_ms(), clock.wall_ms())
+        self.member, self.links = self._make_member(store, tree)
         self.now_ms = clock.monotonic_ms()
         self.turning = False
         self.chunks = 0
@@ -185,6 +194,7 @@ class Life:
         self._dice = host.dice
         self._writer: SnapshotWriter | None = None
         self._waiting: list[Txn] = []
+        self._synced_zxid = 0
         self._syncing = False
         self._failing = False
         self._stopping = False
@@ -192,6 +202,17 @@ class Life:
         self.after(0, self._tick)
         if host.plan.purge_ms:
             self.after(host.plan.purge_ms, self._purge)
+
+    def _make_member(self, store: Store, tree: Tree) -> tuple[Standalone | Watched, Links | None]:
+        host = self.host
+        now_ms, wall_ms = host.clock.monotonic_ms(), host.clock.wall_ms()
+        if host.agreement is None:
+            return Standalone(host.config, tree, now_ms, wall_ms), None
+        member = Watched(
+            host.config, tree, store.logged_zxid, store.epochs, now_ms, wall_ms, host.dice
+        )
+        member.host, member.agreement = host, host.agreement
+        return member, Links(self, member)
 
     def after(self, delay_ms: float, action: Callable[[], None]) -> None:
         self.host.clock.after(delay_ms, partial(self._if_alive, action))
@@ -220,7 +241,9 @@ class Life:
         self.after(self._dice.random() * turn_ms if turn_ms else 0, self._end)
 
     def tell(self) -> None:
-        """Tell of what was numbered, before anybody can hear of it."""
+        """Tell of what a server alone has numbered, before anybody can hear of it."""
+        if self.links is not None:
+            return
         txns = self.member.effects.appends[self._told :]
         if txns:
             self._told += len(txns)
@@ -244,6 +267,8 @@ class Life:
             for note in effects.notes:
                 self.host.witness.note("says", self.host.name, note)
             steps = [self._append, self._send, self._close, self._resume]
+            if self.links is not None:
+                steps.append(self.links.carry_out)
             while steps:
                 steps.pop(self._dice.randrange(len(steps)) if len(steps) > 1 else 0)(effects)
 
@@ -319,9 +344,10 @@ class Life:
             self.host.witness.mark("the log could be written again")
         self._failing = False
         self.host.witness.note("synced", self.host.name, zxid)
+        self._synced_zxid = zxid
         self.member.synced(zxid, self.now_ms)
         self._sync()
-        if self._writer is None and self.store.wants_snapshot:
+        if self._writer is None and self.store.wants_snapshot and self.member.server.serving:
             self._snapshot()
 
     def _failed(self, error: StorageFailedError) -> None:
@@ -358,6 +384,10 @@ class Life:
     def _finish(self) -> None:
         writer = self._writer
         if writer is None:
+            return
+        if writer.end_zxid > self._synced_zxid and (self._waiting or self._syncing):
+            # Others have committed what this disk does not have yet.
+            self.after(self.host.plan.slice_pause_ms, self._finish)
             return
         try:
             path = writer.finish()

@@ -18,14 +18,17 @@ from argparse import ArgumentParser
 from collections import Counter
 from random import Random
 
+from coterie.core.leader import Leader
 from coterie.core.tree import Tree
 from coterie.storage.errors import StorageError
+from coterie.testing.agreement import Agreement
 from coterie.testing.checkers import Leases
 from coterie.testing.clock import Time
 from coterie.testing.faults import Faults, Plan
 from coterie.testing.files import HaltedError
 from coterie.testing.history import History, Violation
 from coterie.testing.host import Host
+from coterie.testing.membership import Watched
 from coterie.testing.transport import Network
 from coterie.testing.workload import Client
 from coterie.values import OPEN_ACL
@@ -43,9 +46,13 @@ _STEPS = 8
 class Simulation:
     """One run: everything in it, and what is watched about it."""
 
-    def __init__(self, seed: int, plan: Plan | None = None) -> None:
+    def __init__(self, seed: int, plan: Plan | None = None, members: int = 1) -> None:
         self.seed = seed
-        self.plan = plan = plan or Plan.draw(self.dice("plan"))
+        if plan is None:
+            plan = Plan.draw(self.dice("plan"))
+            if members > 1:
+                plan = plan.for_members(members, self.dice("ensemble"))
+        self.plan = plan
         self.trace: list[tuple[float, str, tuple[object, ...]]] = []
         self.marks: Counter[str] = Counter()
         self.time = Time()
@@ -56,13 +63,24 @@ class Simulation:
         self.leases = Leases(plan.tick_ms / rate, slack_ms)
         self.asked: dict[tuple[int, int], tuple[int, Record]] = {}
         """What clients sent, by session and xid."""
-        self.hosts = [Host("s1", self.time, self.network, plan.config(), plan, self.dice, self)]
+        self.agreement = Agreement(self._committed) if plan.members > 1 else None
+        self.hosts = [self._make_host(id) for id in range(1, plan.members + plan.observers + 1)]
         self.note("plan", str(plan))
         self.clients = [
             Client(f"c{number + 1}", self, self.dice(f"client {number + 1}"))
             for number in range(plan.clients)
         ]
         self.machines = [host.name for host in self.hosts] + [c.name for c in self.clients]
+
+    def _make_host(self, id: int) -> Host:
+        plan = self.plan
+
+        def dice(concern: str) -> Random:
+            return self.dice(concern if id == 1 else f"{concern} {id}")
+
+        return Host(
+            f"s{id}", self.time, self.network, plan.config(id), plan, dice, self, self.agreement
+        )
 
     def dice(self, concern: str) -> Random:
         return Random(f"{self.seed}:{concern}")
@@ -108,6 +126,7 @@ class Simulation:
             client.ask_for(Op.CREATE, _last(client))
             client.ask_for(Op.GET_DATA, requests.PathWatchRequest(_last(client).path, False))
         self._settle()
+        self._gather()
         self._end()
 
     def _step(self) -> None:
@@ -134,6 +153,32 @@ class Simulation:
             for _ in range(_STEPS):
                 self._step()
 
+    def _gather(self) -> None:
+        """All is well: every member must come to have the same tree, and serve it."""
+        if self.agreement is None:
+            return
+        until_ms = self.time.now_ms + _HEALED_MS_MAX
+        while not all(self._is_up_to_date(host) for host in self.hosts):
+            if self.time.now_ms > until_ms:
+                late = [host.name for host in self.hosts if not self._is_up_to_date(host)]
+                raise Violation(f"all is well again, but {', '.join(late)} is not up to date")
+            for _ in range(_STEPS):
+                self._step()
+        for host in self.hosts:
+            assert host.life is not None
+            self.history.compare(host.life.member.tree, self.history.zxid)
+
+    def _is_up_to_date(self, host: Host) -> bool:
+        assert self.agreement is not None
+        if host.life is None or not isinstance(host.life.member, Watched):
+            return False
+        member = host.life.member
+        return (
+            member.server.serving
+            and not member.server.read_only
+            and self.agreement.behind(member.applied_zxid) == 0
+        )
+
     def _end(self) -> None:
         """Stop the servers and look at what they leave behind."""
         for host in self.hosts:
@@ -155,6 +200,8 @@ class Simulation:
                 self.mark("an older snapshot was used")
             if "do not belong together" in note:
                 raise Violation(note)
+        if self.agreement is not None:
+            return
         if tree.zxid > self.history.zxid:
             raise Violation(f"{host.name} recovered {tree.zxid:#x}, which nothing has")
         if tree.zxid < self.history.zxid:
@@ -162,7 +209,7 @@ class Simulation:
         if host.flips:
             self.mark("a flipped bit did no harm")
         self.history.cut(tree.zxid)
-        self.history.compare(tree)
+        self.history.compare(tree, tree.zxid)
         self.leases.forget_all()
         for session_id, (_, timeout_ms) in self.history.born.items():
             if session_id not in self.history.ended:
@@ -184,16 +231,14 @@ class Simulation:
 
     def stopped(self, host: Host, applied_zxid: int) -> None:
         """What is applied may have been read, so it is promised too."""
+        if self.agreement is not None:
+            return
         self.history.promised = max(self.history.promised, applied_zxid)
 
     def numbered(self, host: Host, txns: list[Txn]) -> None:
         self.note("numbers", host.name, txns[0].zxid, txns[-1].zxid)
         for txn in txns:
-            asked = self.asked.get((txn.session_id, txn.cxid))
-            self.history.follow(txn, asked)
-            for client in self.clients:
-                if (txn.session_id, txn.cxid) in client.view.refused:
-                    raise Violation(f"{client.name} was told that {txn!r} was refused")
+            asked = self._follow(txn)
             if txn.type == Op.CREATE_SESSION:
                 self._grant(txn.session_id, self.history.born[txn.session_id][1])
             elif txn.type == Op.CLOSE_SESSION:
@@ -203,6 +248,39 @@ class Simulation:
             elif txn.type == Op.DELETE_CONTAINER:
                 self.mark("a container or a TTL znode was reaped")
 
+    def _follow(self, txn: Txn) -> tuple[int, Record] | None:
+        """The next txn of the one order; what it came from."""
+        asked = self.asked.get((txn.session_id, txn.cxid))
+        self.history.follow(txn, asked)
+        for client in self.clients:
+            if (txn.session_id, txn.cxid) in client.view.refused:
+                raise Violation(f"{client.name} was told that {txn!r} was refused")
+        return asked
+
+    def _committed(self, txn: Txn) -> None:
+        """A member of an ensemble shows a txn, which nobody did before."""
+        self.note("is committed", txn.zxid)
+        asked = self._follow(txn)
+        if txn.type == Op.CLOSE_SESSION and asked is None:
+            self.mark("a session expired")
+        elif txn.type == Op.DELETE_CONTAINER:
+            self.mark("a container or a TTL znode was reaped")
+
+    def entered(self, epoch: int) -> None:
+        """A member serves in an epoch."""
+        self.history.epochs.add(epoch << 32)
+
+    def leads(self, host: Host) -> None:
+        """A member believes that it is the leader."""
+        self.mark("a member was elected")
+        others = [
+            other.life.member
+            for other in self.hosts
+            if other is not host and other.life is not None
+        ]
+        if any(isinstance(getattr(other, "role", None), Leader) for other in others):
+            self.mark("two would-be leaders at a time")
+
     def heard(self, host: Host, session_id: int, timeout_ms: int) -> None:
         self.leases.heard(session_id, self.time.now_ms)
 
@@ -211,7 +289,8 @@ class Simulation:
 
     def told_expired(self, session_id: int) -> None:
         """A client was told that there is no such session."""
-        if session_id not in self.history.ended:
+        closing = self.agreement.closing if self.agreement is not None else ()
+        if session_id not in self.history.ended and session_id not in closing:
             raise Violation(f"session {session_id:#x} is said to have ended")
 
 
@@ -230,18 +309,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many fresh seeds")
     parser.add_argument("--first-seed", type=int, help="where they begin; else by the clock")
     parser.add_argument("--seed", type=int, help="one certain seed")
+    parser.add_argument("--members", type=int, help="how many servers vote; 1: one alone")
     parser.add_argument("--trace", action="store_true", help="show what happens")
     options = parser.parse_args(arguments)
     if options.seed is not None:
-        return _one(options.seed, options.trace)
+        return _one(options.seed, options.members, options.trace)
     first = options.first_seed
     if first is None:
         first = real.time_ns() // 1_000_000
-    return _many(first, options.seeds)
+    return _many(first, options.seeds, options.members)
 
 
-def _one(seed: int, trace: bool) -> int:
-    simulation = Simulation(seed)
+def members_of(seed: int) -> int:
+    """How many members a seed has voting, where nobody says otherwise."""
+    return (1, 3, 5, 3)[seed % 4]
+
+
+def _one(seed: int, members: int | None, trace: bool) -> int:
+    simulation = Simulation(seed, members=members or members_of(seed))
     try:
         simulation.run()
     except Exception as error:
@@ -257,18 +342,19 @@ def _one(seed: int, trace: bool) -> int:
     return 1 if failure else 0
 
 
-def _many(first: int, count: int) -> int:
+def _many(first: int, count: int, members: int | None) -> int:
     marks: Counter[str] = Counter()
     failed = 0
     started_s = shown_s = real.monotonic()
     for done, seed in enumerate(range(first, first + count)):
-        simulation = Simulation(seed)
+        simulation = Simulation(seed, members=members or members_of(seed))
         try:
             simulation.run()
         except Exception as error:
             failed += 1
             print(f"seed {seed} failed: {type(error).__name__}: {error}")
-            print(f"  python -m coterie.testing.simulator --seed {seed} --trace", flush=True)
+            again = f"--seed {seed} --members {simulation.plan.members} --trace"
+            print(f"  python -m coterie.testing.simulator {again}", flush=True)
         marks.update(simulation.marks)
         now_s = real.monotonic()
         if now_s - shown_s > 10:
