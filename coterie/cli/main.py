@@ -55,6 +55,74 @@ def serve(
     sys.exit(command.serve(file, data, host, port))
 
 
+@cli.group()
+def ensemble() -> None:
+    """Run an ensemble of servers on this machine, all under one directory."""
+
+
+_DIRECTORY = click.argument("directory", metavar="DIR")
+
+
+@ensemble.command()
+@_DIRECTORY
+@click.option(
+    "--servers",
+    type=click.IntRange(1, 99),
+    metavar="N",
+    help="How many servers elect a leader.  [default: 3]",
+)
+@click.option(
+    "--observers",
+    type=click.IntRange(0, 99),
+    metavar="N",
+    help="How many more have no vote.  [default: 0]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 63_000),
+    metavar="PORT",
+    help="The client port of the first server; the others have the next ones.  "
+    "[default: 2181, or the next that are free]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the servers may take to serve.",
+)
+def start(
+    directory: str, servers: int | None, observers: int | None, port: int | None, timeout: float
+) -> None:
+    """Start the servers in DIR; where there are none, lay them out there first.
+
+    Servers of DIR that are running go on. All listen at 127.0.0.1.
+    """
+    from coterie.cli import ensemble as command
+
+    sys.exit(command.start(directory, servers, observers, port, timeout))
+
+
+@ensemble.command()
+@_DIRECTORY
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(directory: str, as_json: bool) -> None:
+    """Show what the servers in DIR are doing; exit status 1 if they have no quorum."""
+    from coterie.cli import ensemble as command
+
+    sys.exit(command.status(directory, as_json))
+
+
+@ensemble.command()
+@_DIRECTORY
+def stop(directory: str) -> None:
+    """Stop the servers in DIR. Their data stays."""
+    from coterie.cli import ensemble as command
+
+    sys.exit(command.stop(directory))
+
+
 def main() -> None:
     """Run the command that the process's arguments ask for."""
     cli(prog_name="coterie")

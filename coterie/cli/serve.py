@@ -1,6 +1,7 @@
 """`coterie serve`: read the configuration, run a server in the foreground, say where it is.
 
-Exit status 2 is for what the operator has to change: the file, the port, the data directory.
+Of an ensemble's member this reads `myid` in its dataDir as well, which says which one it is. Exit
+status 2 is for what the operator has to change: the files, the ports, the data directory.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coterie.config import Config, ConfigError, embedded_default, parse
+from coterie.config import (
+    Config,
+    ConfigError,
+    dynamic_config_file,
+    embedded_default,
+    parse,
+    with_server_id,
+)
 from coterie.runtime.process import StartError, run
 
 if TYPE_CHECKING:
@@ -44,15 +52,7 @@ def _configure(
     if file is None:
         config = embedded_default(data)
     else:
-        try:
-            text = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigError(f"cannot read {file}: {reason}") from None
-        try:
-            config, notices = parse(text)
-        except ConfigError as error:
-            raise ConfigError(f"{file}: {error}") from None
+        config, notices = read(file)
     if host is not None:
         config = replace(config, client_port_address=host)
     if port is not None:
@@ -60,13 +60,50 @@ def _configure(
     return config, notices
 
 
+def read(file: str) -> tuple[Config, list[str]]:
+    """What a zoo.cfg says, with the other files that belong to it, and what is to be said of it.
+
+    Raises `ConfigError`.
+    """
+    text = _read(file)
+    try:
+        other = dynamic_config_file(text)
+        config, notices = parse(text, None if other is None else _read(other))
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    if config.ensemble is None:
+        return config, notices
+    path = os.path.join(config.data_dir, "myid")
+    if not os.path.exists(path):
+        known = ", ".join(map(str, config.ensemble.seats))
+        raise ConfigError(f"{path} is missing: it says which server this is, one of {known}")
+    myid = _read(path)
+    try:
+        config, more = with_server_id(config, myid)
+    except ConfigError as error:
+        where = path if error.key == "myid" else file
+        raise ConfigError(f"{where}: {error.reason if error.key == 'myid' else error}") from None
+    return config, notices + more
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {file}: {reason}") from None
+
+
 def _announce(server: ServerProcess, config: Config) -> None:
     """Say where it listens, where its data is, and how to connect."""
     host = config.client_port_address or "0.0.0.0"
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     where = f"[{shown}]:{server.port}" if ":" in shown else f"{shown}:{server.port}"
+    what = "Coterie serves"
+    if config.ensemble is not None:
+        what = f"Coterie is server {config.server_id} of {len(config.ensemble.seats)}"
     print(
-        f"Coterie serves at {host}:{server.port}\n"
+        f"{what} at {host}:{server.port}\n"
         f"data in    {os.path.abspath(config.data_dir)}\n"
         f'connect    python: KazooClient("{where}")   shell: zkCli.sh -server {where}\n'
         "stop       Ctrl-C",
