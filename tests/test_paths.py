@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coterie import paths
@@ -32,6 +32,7 @@ def _allowed(path: bytes) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(_PARTS, max_size=8).map(b"".join))
 @example(b"/")
 @example(b"")
@@ -47,12 +48,14 @@ def test_parts_as_in_apache(path: bytes) -> None:
     assert paths.valid(path) == _allowed(path)
 
 
+@settings(deadline=None)
 @given(st.one_of(_ODD, st.integers(0, 0xD7FF), st.integers(0xE000, 0x10FFFF)))
 def test_characters_as_in_apache(point: int) -> None:
     path = f"/a{chr(point)}b".encode()
     assert paths.valid(path) == _allowed(path)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=6).map(lambda tail: b"/" + tail))
 @example(b"/\xed\xa0\x80")  # half of a surrogate pair
 @example(b"/\xed\xa0\xbd\xed\xb8\x80")  # a whole one, as Java's jute writes it
@@ -74,8 +77,8 @@ def test_usual_and_odd_paths_are_valid(text: str) -> None:
 
 
 def test_the_length_of_a_path_is_no_matter() -> None:
-    assert paths.valid(b"/a" * 500_000)
-    assert not paths.valid(b"/a" * 500_000 + b"/")
+    assert paths.valid(b"/a" * 50_000)
+    assert not paths.valid(b"/a" * 50_000 + b"/")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +110,7 @@ def test_the_suffix_of_a_sequential_znode(number: int, suffix: bytes) -> None:
     assert paths.sequence(number) == suffix
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_path_can_be_shown(path: bytes) -> None:
     assert paths.text(path).encode("utf-8").decode("utf-8") == path.decode("utf-8", "replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import cycle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import MarshallingError
@@ -18,6 +18,7 @@ def _framed(payload: bytes) -> bytes:
     return len(payload).to_bytes(4, "big") + payload
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=_MAX), max_size=6), st.lists(st.integers(1, 40), min_size=1))
 def test_any_cut_of_the_stream_gives_the_same_frames(
     payloads: list[bytes], sizes: list[int]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import MarshallingError
@@ -130,6 +130,7 @@ _IDS = st.builds(Id, st.text(max_size=5), st.text(max_size=5))
 _ACLS = st.lists(st.builds(ACL, st.integers(0, 31), _IDS), max_size=4).map(tuple)
 
 
+@settings(deadline=None)
 @given(_ACLS | st.just(OPEN_ACL))
 def test_acls_come_back(acls: tuple[ACL, ...]) -> None:
     reader = Reader(_written(jute.write_acls, acls))
@@ -144,6 +145,7 @@ def test_the_open_acl_is_one_object() -> None:
     assert jute.read_acls(Reader(_written(jute.write_acls, two))) == two
 
 
+@settings(deadline=None)
 @given(
     st.integers(-(2**31), 2**31 - 1),
     st.none() | st.binary(),

@@ -184,6 +184,7 @@ def test_any_bytes_are_a_record_or_a_marshalling_error(cls: type[Record]) -> Non
     check()
 
 
+@settings(deadline=None)
 @given(records.of(SetDataRequest).map(Record.encode), st.integers(0, 40), st.binary(max_size=4))
 @example(b"\0\0\0\x02/a\xff\xff\xff\xff\0\0\0\x07", 0, b"")
 @example(b"\xff\xff\xff\xff\0\0\0\0\0\0\0\x07", 0, b"")  # a null path
@@ -194,6 +195,7 @@ def test_the_quick_way_to_read_set_data_is_the_general_one(
     _same_as_generated(SetDataRequest, data[:at] + change + data[at + len(change) :])
 
 
+@settings(deadline=None)
 @given(records.of(CreateRequest).map(Record.encode), st.integers(0, 40), st.binary(max_size=4))
 def test_the_quick_way_to_read_create_is_the_general_one(
     data: bytes, at: int, change: bytes
@@ -213,6 +215,7 @@ def _same_as_generated(cls: type[Record], data: bytes) -> None:
     assert results[0] == results[1]
 
 
+@settings(deadline=None)
 @given(_OPERATIONS)
 def test_a_multi_comes_back_and_every_cut_is_refused(operations: list[tuple[int, Record]]) -> None:
     data = write_multi(operations)
@@ -224,6 +227,7 @@ def test_a_multi_comes_back_and_every_cut_is_refused(operations: list[tuple[int,
             read_multi(Reader(data, 0, cut))
 
 
+@settings(deadline=None)
 @given(_READS)
 def test_a_multi_read_comes_back(operations: list[tuple[int, Record]]) -> None:
     assert read_multi(Reader(write_multi(operations)), reads=True) == operations

@@ -166,6 +166,7 @@ def test_any_bytes_are_a_txn_or_a_marshalling_error(
         return
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_noise_is_a_txn_or_a_marshalling_error(data: bytes) -> None:
     try:
