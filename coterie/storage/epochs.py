@@ -45,7 +45,7 @@ def load(files: Files, directory: str, zxid: int) -> Epochs:
         )
     found = Epochs(epoch if accepted is None else accepted, epoch if current is None else current)
     if found.accepted < max(epoch, found.current):
-        what = "the last txn" if found.accepted < epoch else CURRENT
+        what = "the last txn" if current is None or current < epoch else CURRENT
         raise StorageError(
             f"{directory}/{ACCEPTED} says {found.accepted}, but {what} is of epoch "
             f"{max(epoch, found.current)}: the file does not belong here; restore it from a backup"

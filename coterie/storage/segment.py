@@ -67,14 +67,15 @@ def record(entry: bytes) -> tuple[bytes, bytes, bytes]:
 class Segment:
     """One log file, for reading once from front to back.
 
-    While `txns` is under way and after it, `end` is the offset behind the last good record and
-    `zxid` its txn (0 before the first). Afterwards `flaw` says what is wrong at `end`, or is None
-    if the file ends there or goes on with zeros.
+    While `txns` is under way and after it, `last` is the offset of the last good record, `end` the
+    one behind it and `zxid` its txn (0 before the first). Afterwards `flaw` says what is wrong at
+    `end`, or is None if the file ends there or goes on with zeros.
     """
 
     def __init__(self, files: Files, path: str) -> None:
         self.path = path
         self.size = files.size(path)
+        self.last = 0
         self.end = 0
         self.zxid = 0
         self.flaw: str | None = None
@@ -121,6 +122,7 @@ class Segment:
             if self.flaw is not None or length == 0:
                 return
             pos = stop + 1
+            self.last = self.end
             self.end += _AROUND + length
             self.zxid = _ZXID(entry, _ZXID_AT)[0]
             yield entry
@@ -143,14 +145,14 @@ class Segment:
         return True
 
     def _torn(self, written: int) -> bool:
+        if self._length_flipped(written):
+            return False
         behind = self._good_behind()
         if behind is not None:
             near = written - self.end <= UNSYNCED_BYTES_MAX
             return near and self._lost_sector(self.end, behind)
         stop = self.end + _AROUND + self._length
-        if self._length <= 0 or stop > written:
-            return not self._length_flipped(written)
-        return self._lost_sector(self.end, stop)
+        return self._length <= 0 or stop > written or self._lost_sector(self.end, stop)
 
     def _written_end(self) -> int:
         """The offset behind the last byte that is not zero, if that is beyond `end`."""
@@ -197,7 +199,7 @@ class Segment:
         """Whether there is a sector of which nothing was written between two offsets."""
         data = self._files.read(self.path, start, stop - start)
         # What is naturally zero at the start of a record does not count.
-        pos = len(_NEXT_RECORD) - 1
+        pos = len(_NEXT_RECORD) - 1 if start else 0
         while pos < len(data):
             sector_end = _SECTOR_BYTES - (start + pos) % _SECTOR_BYTES + pos
             if not data[pos:sector_end].strip(b"\0"):
@@ -206,12 +208,19 @@ class Segment:
         return False
 
     def _length_flipped(self, written: int) -> bool:
-        """Whether the record at `end` is good but for its length."""
-        data = self._files.read(self.path, self.end, written - self.end)
-        if len(data) <= RECORD.size or data[-1] != _END_BYTE:
+        """Whether the record at `end` is good but for its length, whatever stands behind it."""
+        data = self._files.read(self.path, self.end, min(written - self.end, UNSYNCED_BYTES_MAX))
+        if len(data) <= RECORD.size + txns.HEADER.size:
             return False
         checksum: int = RECORD.unpack_from(data)[0]
-        return checksum == adler32(data[RECORD.size : -1])
+        start, stop = RECORD.size, RECORD.size + txns.HEADER.size
+        sum_so_far = 1
+        while (stop := data.find(RECORD_END, stop)) >= 0:
+            sum_so_far = adler32(memoryview(data)[start:stop], sum_so_far)
+            if sum_so_far == checksum:
+                return True
+            start, stop = stop, stop + 1
+        return False
 
 
 def _flaw(checksum: int, length: int, entry: bytes, end: bytes) -> str | None:

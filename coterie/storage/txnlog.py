@@ -6,6 +6,8 @@ Rules:
   it again *all*, at the same place: after a failed fsync the kernel may have dropped what it
   still shows us, and the same bytes at the same place can be torn into nothing but themselves;
 - nothing is appended behind garbage: `scan` goes to the end and checks it, `mend` cuts it off;
+- what `scan` has read need not be durable: a process that was killed leaves what it wrote in the
+  page cache. `mend` makes it so before anybody is told of it;
 - appending after a start begins a new file, as ZooKeeper does, which reads both;
 - a file that is left is cut to what was written in it, so that reserved blocks are given back.
 ZooKeeper leaves the zeros there; it reads the end of the file as the end either way.
@@ -15,18 +17,25 @@ One thread at a time may call this; `roll` may be called from any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 from zlib import adler32
 
 from coterie.storage import segment
-from coterie.storage.errors import LogGapError, StorageError, StorageFailedError, describe
+from coterie.storage.errors import (
+    DamagedLogError,
+    LogGapError,
+    StorageError,
+    StorageFailedError,
+    describe,
+)
 from coterie.storage.segment import HEADER, RECORD, RECORD_END, UNSYNCED_BYTES_MAX, Segment
 from coterie.system.files import File, Files
 from coterie.wire.txns import Txn, follows
 
 _RESERVE_MARGIN: Final = 4096
+_EPOCH: Final = 2**32
 
 
 def segments(files: Files, directory: str) -> dict[int, str]:
@@ -59,14 +68,70 @@ def encode(txns: Sequence[Txn]) -> list[bytes]:
     pack = RECORD.pack
     for txn in txns:
         entry = txn.encoded
-        length += len(entry)
+        size = RECORD.size + len(entry) + len(RECORD_END)
+        length += size
         if length > UNSYNCED_BYTES_MAX and parts:
             pieces.append(b"".join(parts))
             parts = []
-            length = len(entry)
+            length = size
         parts += (pack(adler32(entry), len(entry)), entry, RECORD_END)
     pieces.append(b"".join(parts))
     return pieces
+
+
+def since(
+    files: Files,
+    directory: str,
+    after_zxid: int,
+    until_zxid: int,
+    bytes_max: int,
+    snapshots: Collection[int],
+) -> list[Txn] | None:
+    """The txns beyond one zxid and up to another, or None where the log cannot tell that.
+
+    It can where it has that txn itself, or where it has all that were before a new epoch; or all
+    from the first on, for which there is a snapshot 0. `snapshots` are the zxids of all: between
+    two epochs they show what is missing. More than `bytes_max` is None as well. The log may be
+    appended to meanwhile: nothing beyond `until_zxid` is read. Raises `StorageError`, `OSError`.
+    """
+    paths = segments(files, directory)
+    first = max((zxid for zxid in paths if zxid <= after_zxid), default=None)
+    if first is None and 0 not in snapshots:
+        return None
+    zxids = [zxid for zxid in paths if first is None or zxid >= first]
+    found: list[Txn] = []
+    is_held = not after_zxid % _EPOCH
+    last_zxid = after_zxid
+    for zxid, next_zxid in zip(zxids, [*zxids[1:], None], strict=False):
+        part = Segment(files, paths[zxid])
+        for txn in part.txns(after_zxid - 1):
+            if txn.zxid > until_zxid:
+                return found if is_held and not until_zxid % _EPOCH else None
+            if txn.zxid > last_zxid:
+                if not is_held or _is_gap(last_zxid, txn.zxid, snapshots):
+                    return None
+                found.append(txn)
+                last_zxid = txn.zxid
+                bytes_max -= len(txn.encoded)
+            is_held = True
+            if bytes_max < 0:
+                return None
+            if txn.zxid == until_zxid:
+                return found
+        if next_zxid is not None:
+            part.check(next_zxid)
+    return found if is_held and not until_zxid % _EPOCH else None
+
+
+def _is_gap(zxid: int, next_zxid: int, snapshots: Collection[int]) -> bool:
+    """Whether txns are missing between two of the log.
+
+    Apache's server keeps its old log when a leader sends it the whole tree: then there is a
+    snapshot of a txn that the log does not have.
+    """
+    return not follows(next_zxid, zxid) or any(
+        zxid < taken < next_zxid and taken % _EPOCH for taken in snapshots
+    )
 
 
 class TxnLog:
@@ -109,6 +174,11 @@ class TxnLog:
         self._failure: str | None = None
         self._rolls = False
 
+    @property
+    def synced_zxid(self) -> int:
+        """The last txn that is durable, or what it comes after while there is none."""
+        return self._synced_zxid
+
     # Reading
 
     def scan(self, after_zxid: int) -> Iterator[Txn]:
@@ -130,25 +200,32 @@ class TxnLog:
                     raise LogGapError(part.path, last_zxid, txn.zxid)
                 last_zxid = txn.zxid
                 yield txn
-            self._torn = part.check(next_zxid)
+            try:
+                self._torn = part.check(next_zxid)
+            except DamagedLogError as error:
+                # In the first record of a file, the last good txn is of the file before.
+                zxid = max(error.zxid, last_zxid)
+                raise DamagedLogError(error.path, error.offset, zxid, error.reason) from None
             self._tail = part
         self._last_zxid = self._synced_zxid = last_zxid
 
     def mend(self) -> str | None:
-        """Cut off what a crash left behind the last txn of the last file; says what was done.
+        """Cut off what a crash left behind the last txn of the last file, and make durable what
+        is before it; says what was done.
 
         The zeros of a file that was made longer ahead of time go as well, without a word.
         """
         self._mended = True
         tail = self._tail
-        if tail is None or tail.end == tail.size:
+        if tail is None:
             return None
         if tail.end <= len(HEADER):
             # Without a txn it would stand in the way of the file that gets this name next.
             self._files.delete(tail.path)
-            self._files.sync_directory(self._directory)
         else:
-            self._cut(tail.path, tail.end)
+            self._settle(tail)
+        if self._force_sync:
+            self._files.sync_directory(self._directory)
         if not self._torn:
             return None
         return (
@@ -156,23 +233,27 @@ class TxnLog:
             f"({tail.flaw or 'a hole'}); the last txn is {self._last_zxid:#x}"
         )
 
-    def truncate_after(self, zxid: int) -> None:
-        """Delete every txn beyond `zxid`; the next append goes on from there.
+    def _settle(self, tail: Segment) -> None:
+        """Write again what may have been written without a sync: if one failed, the pages count
+        as clean, and another sync alone would do nothing."""
+        file = self._files.open(tail.path)
+        try:
+            file.truncate(tail.end)
+            if self._force_sync:
+                start = max(min(tail.last - len(HEADER), tail.end - UNSYNCED_BYTES_MAX), 0)
+                file.write(start, self._files.read(tail.path, start, tail.end - start))
+                file.sync()
+        finally:
+            file.close()
 
-        A crash meanwhile leaves the log longer, never with a hole: the newest files go first.
-        """
-        self.close()
+    def beyond(self, zxid: int) -> tuple[list[str], tuple[str, int] | None]:
+        """Where the txns beyond `zxid` are: the files that hold nothing else, the newest first,
+        and the one before them with the offset at which it is to be cut, if there is one."""
         paths = segments(self._files, self._directory)
+        gone = [paths[first] for first in sorted(paths, reverse=True) if first > zxid]
         last = max((first for first in paths if first <= zxid), default=None)
         if last is None:
-            raise StorageError(
-                f"{self._directory} has no log file that reaches back to txn {zxid:#x}, behind "
-                f"which the log was to be cut off"
-            )
-        for first in sorted(paths, reverse=True):
-            if first > last:
-                self._files.delete(paths[first])
-                self._files.sync_directory(self._directory)
+            return gone, None
         part = Segment(self._files, paths[last])
         end = len(HEADER)
         for txn in part.txns(0):
@@ -181,7 +262,32 @@ class TxnLog:
             end = part.end
         else:
             part.check(None)
-        self._cut(part.path, end)
+        return gone, (part.path, end)
+
+    def truncate_after(self, zxid: int) -> None:
+        """Delete every txn beyond `zxid`; the next append goes on from there.
+
+        A crash meanwhile leaves the log longer, never with a hole: the newest files go first.
+        """
+        self.close()
+        gone, cut = self.beyond(zxid)
+        if cut is None:
+            raise StorageError(
+                f"{self._directory} has no log file that reaches back to txn {zxid:#x}, behind "
+                f"which the log was to be cut off"
+            )
+        for path in gone:
+            self._files.delete(path)
+            self._files.sync_directory(self._directory)
+        self._cut(*cut)
+        self.continue_after(zxid)
+
+    def continue_after(self, zxid: int) -> None:
+        """Begin a new file with the next append, whose first txn will be the one after `zxid`.
+
+        There is nothing beyond `zxid` in the log, as the caller knows.
+        """
+        self.close()
         self._mended = True
         self._last_zxid = self._synced_zxid = zxid
 
