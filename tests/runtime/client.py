@@ -93,6 +93,20 @@ class Client:
     def create(self, path: bytes, data: bytes = b"", flags: int = 0) -> Reply:
         return self.call(Op.CREATE, requests.CreateRequest(path, data, OPEN_ACL, flags))
 
+    def set(self, path: bytes, data: bytes) -> Reply:
+        return self.call(Op.SET_DATA, requests.SetDataRequest(path, data, -1))
+
+    def children(self, path: bytes) -> list[bytes]:
+        _, _, error, body = self.call(Op.GET_CHILDREN, requests.PathWatchRequest(path, False))
+        assert error == 0, f"error {error} for the children of {path!r}"
+        return requests.ChildrenResponse.decode(body).children or []
+
+    def prune(self, path: bytes) -> None:
+        """Delete what is below a znode, and then the znode."""
+        for name in self.children(path):
+            self.prune(path + b"/" + name)
+        assert self.call(Op.DELETE, requests.DeleteRequest(path, -1))[2] == 0
+
     def get(self, path: bytes) -> bytes | None:
         """The data of a znode, or None when it does not exist."""
         _, _, error, body = self.call(Op.GET_DATA, requests.PathWatchRequest(path, False))

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-_START_S_MAX = 20.0
+_START_S_MAX: Final = 20.0
+# Below those that systems take for outgoing connections: one of these could have the port of a
+# server that is killed and started again.
+_PORTS: Final = range(12_000, 32_000)
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    dice = random.SystemRandom()
+    for port in dice.sample(_PORTS, 100):
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+    raise AssertionError("a hundred ports are taken")
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
 
 
 class Server:
     """`coterie serve` on a data directory; killed at the end of a `with` block."""
 
-    def __init__(self, directory: Path, **settings: str | int) -> None:
+    def __init__(
+        self, directory: Path, environment: dict[str, str] | None = None, **settings: object
+    ) -> None:
         self.directory = directory
         self.port = free_port()
         directory.mkdir(parents=True, exist_ok=True)
         self.file = directory / "zoo.cfg"
-        lines = {
+        lines: dict[str, object] = {
             "dataDir": directory / "data",
             "clientPort": self.port,
             "clientPortAddress": "127.0.0.1",
@@ -41,6 +60,7 @@ class Server:
         self.file.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         self.log = directory / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._environment = {**os.environ, **(environment or {})}
 
     def start(self) -> Self:
         with self.log.open("ab") as log:
@@ -48,6 +68,7 @@ class Server:
                 [sys.executable, "-m", "coterie", "serve", str(self.file)],
                 stdout=log,
                 stderr=log,
+                env=self._environment,
             )
         deadline = time.monotonic() + _START_S_MAX
         while time.monotonic() < deadline:
@@ -60,6 +81,22 @@ class Server:
             else:
                 return self
         raise AssertionError(f"it does not listen:\n{self.log.read_text()}")
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def said(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+    def memory_bytes(self) -> int:
+        """What the process has in memory now."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def kill(self) -> None:
         """kill -9."""
