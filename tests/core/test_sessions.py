@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from coterie.core.sessions import Sessions, first_id, password
 from coterie.core.tree import Tree
@@ -146,6 +146,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_no_session_ends_early_or_more_than_a_tick_late(
     history: list[tuple[int, int, int]],

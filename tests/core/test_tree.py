@@ -171,14 +171,19 @@ def test_replaying_what_a_snapshot_holds_already_changes_nothing_but_growth() ->
 
 def test_a_create_that_finds_its_znode_still_counts_for_the_parent() -> None:
     tree = grown(create(1, b"/a"), create(2, b"/a/b", b"", 1))
-    assert tree.apply(create(9, b"/a/b", b"", 5)).error == NodeExistsError.code
+    again = txns.CreateTxn(b"/a/b", b"other", READ_ACL, False, 5)
+    assert tree.apply(txn(9, Op.CREATE, again)).error == NodeExistsError.code
     assert (stat(tree, b"/a").pzxid, tree.nodes[b"/a"].cversion) == (9, 5)
+    # Of the znode itself only the ACL is taken over, as Apache does.
+    assert (tree.nodes[b"/a/b"].acl, tree.nodes[b"/a/b"].data) == (READ_ACL, b"")
     assert tree.digest == digest(tree)
 
 
 def test_a_create_counts_for_the_parent_but_never_backwards() -> None:
     tree = grown(create(1, b"/a"), create(8, b"/a/new", b"", 6))
+    tree.data_reply(tree.nodes[b"/a"])
     tree.apply(create(3, b"/a/old", b"", 2))
+    assert tree.data_reply(tree.nodes[b"/a"])[-68:] == tree.nodes[b"/a"].stat()
     assert (stat(tree, b"/a").pzxid, tree.nodes[b"/a"].cversion) == (8, 6)
     tree.apply(delete(4, b"/a/old"))
     assert stat(tree, b"/a").pzxid == 8

@@ -90,10 +90,11 @@ def test_many_watches_that_match_tell_once(watches: Watches) -> None:
     assert watches.fire(CHANGED, b"/a/b") == [ANN]
 
 
-def test_a_parents_one_shot_watch_is_not_used_up_from_below(watches: Watches) -> None:
+def test_only_a_recursive_watch_hears_from_below(watches: Watches) -> None:
     watches.data.add(b"/a", ANN, ONE_SHOT)
-    watches.add(b"/a", ANN, RECURSIVE)
-    assert watches.fire(CHANGED, b"/a/b") == [ANN]
+    watches.add(b"/a", ANN, PERSISTENT)
+    watches.add(b"/", BOB, RECURSIVE)
+    assert watches.fire(CHANGED, b"/a/b") == [BOB]
     assert watches.has(b"/a", ANN, WatcherType.DATA)
 
 

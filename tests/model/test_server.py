@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import hypothesis.strategies as st
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from coterie.core.sessions import first_id, password
@@ -372,4 +372,9 @@ def _shown(reply: Reply, wanted: Body) -> tuple[int, int, int, Body]:
 
 
 TestServer = ServerMachine.TestCase
-TestServer.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestServer.settings = settings(
+    max_examples=50,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coterie.core.connection import Connection
@@ -36,8 +36,12 @@ class WatchesMachine(RuleBasedStateMachine):
         self.watches = Watches()
         self.model = Model()
 
-    @rule(who=watchers, path=paths, kind=kinds)
-    def add(self, who: int, path: bytes, kind: str) -> None:
+    @rule(several=st.lists(st.tuples(watchers, paths, kinds), min_size=1, max_size=4))
+    def add(self, several: list[tuple[int, bytes, str]]) -> None:
+        for who, path, kind in several:
+            self.add_one(who, path, kind)
+
+    def add_one(self, who: int, path: bytes, kind: str) -> None:
         watch = Watch(who, path, kind)
         if watch not in self.model.watches:
             self.model.watches.append(watch)
@@ -64,8 +68,11 @@ class WatchesMachine(RuleBasedStateMachine):
         assert self.watches.has(path, WATCHERS[who], type) is had
         assert self.watches.remove(path, WATCHERS[who], type) is had
 
-    @rule(who=watchers)
+    @rule(who=st.integers(0, 12))
     def forget(self, who: int) -> None:
+        """Seldom: else there are never many watches."""
+        if who >= len(WATCHERS):
+            return
         self.model.forget(who)
         self.watches.forget(WATCHERS[who])
 
@@ -108,4 +115,9 @@ class WatchesMachine(RuleBasedStateMachine):
 
 
 TestWatches = WatchesMachine.TestCase
-TestWatches.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestWatches.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
