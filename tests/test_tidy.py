@@ -81,8 +81,6 @@ def test_every_module_has_its_tests() -> None:
 
 _TESTED_ELSEWHERE = {
     "core/effects.py": "a page of lists, used by every test of the machines",
-    "runtime/driver.py": "tests/runtime/test_process.py and test_kill.py run it for real",
-    "runtime/clients.py": "tests/runtime/test_process.py and test_kill.py run it for real",
     "cli/serve.py": "tests/runtime/test_process.py runs it for real",
     "storage/errors.py": "every test of storage meets them",
 }
