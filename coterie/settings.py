@@ -347,12 +347,6 @@ class Config:
             "whether members are heard at every address, not only at that of the server line",
         ),
     ] = False
-    sync_enabled: Annotated[
-        bool,
-        _of_ensemble(
-            "syncEnabled", TRUE_FALSE, "whether an observer keeps a log and snapshots on its disk"
-        ),
-    ] = True
     leader_serves: Annotated[
         bool, _of_ensemble("leaderServes", YES_NO, "whether clients may connect to the leader")
     ] = True

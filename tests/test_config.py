@@ -199,7 +199,7 @@ def test_a_file_without_an_address_listens_everywhere_and_says_so() -> None:
     [
         ("initLimit=10", "is not used: it is about an ensemble"),
         ("weight.1=3", "is not used: it is about an ensemble"),
-        ("syncEnabled=true", "is not used: it is about an ensemble"),
+        ("syncEnabled=true", "is not used: members do without it here"),
         ("zookeeper.commitLogCount=600", "is not used: it is about an ensemble"),
         ("sslQuorum=true", "is not used: it is about an ensemble"),
         ("learner.asyncSending=true", "is not used: members do without it here"),
@@ -253,7 +253,7 @@ def test_server_lines_make_an_ensemble() -> None:
     assert config.connect_limit_ms == 30_000
     assert config.commit_log_count == 500
     assert config.snapshot_size_factor == 0.33
-    assert (config.sync_enabled, config.leader_serves, config.read_only_enabled) == (1, 1, 0)
+    assert (config.leader_serves, config.read_only_enabled) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,6 @@ def test_server_lines_make_an_ensemble() -> None:
         ("connectToLearnerMasterLimit=2", "connect_limit_ms", 6000),
         ("peerType=Observer", "peer_type", Role.OBSERVER),
         ("quorumListenOnAllIPs=true", "quorum_listen_on_all_ips", True),
-        ("syncEnabled=false", "sync_enabled", False),
         ("zookeeper.leaderServes=no", "leader_serves", False),
         ("zookeeper.commitLogCount=700", "commit_log_count", 700),
         ("commitLogCount=7", "commit_log_count", 500),

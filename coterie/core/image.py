@@ -260,13 +260,14 @@ class TreeReader:
                 )
             except struct.error:
                 # The rest of the znode has not come, or one of its lengths cannot be.
+                self._pos, self.count = pos, count
                 if not 0 <= length <= limit or not -1 <= data_length <= limit:
                     raise MarshallingError from None
-                self._pos, self.count = pos, count
                 if 4 <= len(data) - pos < 4 + length:
                     return 4 + length
                 return need - pos
             if length < 0 or length > limit or data_length < -1 or data_length > limit:
+                self.count = count
                 raise MarshallingError
             node = Node(content, acls.get(acl_id, NOBODY_ACL), owner, czxid, ctime)
             node.version, node.cversion, node.aversion = versions

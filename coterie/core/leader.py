@@ -375,7 +375,9 @@ class Leader:
             replica.config, replica.tree, sessions, replica.access, replica.now_ms
         )
         replica.quotas = self._authority.quotas
-        replica.server.open(replica.tree, sessions, self.submit)
+        replica.server.open(
+            replica.tree, sessions, self.submit, admits=replica.config.leader_serves
+        )
         replica.note(f"leads epoch {self.epoch} from {replica.applied_zxid:#x} on")
         for learner in self.learners.values():
             if learner.stage == _FOLLOWS:

@@ -28,8 +28,6 @@ from coterie.wire.peers import Kind, Packet
 from coterie.wire.requests import Op
 from coterie.wire.txns import Txn
 
-_REDIAL_MS: Final = 100
-
 # Where a learner is.
 DIALLING: Final = 0
 DISCOVERY: Final = 1
@@ -74,7 +72,7 @@ class Learner:
         """Who waits to hear whether it may have the session, and with which time-out."""
         self._pinged_ms = 0.0
         self._heard_ms = self._deadline_ms = replica.now_ms
-        self._deadline_ms += replica.config.init_limit_ms
+        self._deadline_ms += replica.config.connect_limit_ms
         self._redial_ms: float | None = None
         self._dial()
 
@@ -105,7 +103,8 @@ class Learner:
             return
         if self.stage == DIALLING:
             # A leader that was just elected may not listen yet.
-            self._redial_ms = self.replica.now_ms + _REDIAL_MS
+            delay_ms = self.replica.config.leader_connect_delay_ms
+            self._redial_ms = self.replica.now_ms + delay_ms
         else:
             self._fail("the connection is lost")
 
@@ -179,7 +178,10 @@ class Learner:
         replica = self.replica
         accepted, current = replica.epochs
         self.epoch = epoch
-        if epoch < accepted:
+        if not replica.votes:
+            # Nobody counts on what it promises, and it must not keep it from anybody.
+            self._acknowledge_epoch(current)
+        elif epoch < accepted:
             self._fail(f"it proposes epoch {epoch}, and {accepted} is promised")
         elif epoch == accepted:
             # It was promised before: this does not count as a second promise.
@@ -190,8 +192,12 @@ class Learner:
 
     def _acknowledge_epoch(self, current: int) -> None:
         replica = self.replica
+        zxid = replica.logged_zxid
+        if replica.starts_anew:
+            # What it has cannot be mended: it asks for all, and nobody may count on it.
+            current, zxid = -1, 0
         body = peers.encode_int(current)
-        replica.send(self.link, peers.packet(Kind.ACKEPOCH, replica.logged_zxid, body))
+        replica.send(self.link, peers.packet(Kind.ACKEPOCH, zxid, body))
         self.stage = DIFFERING
 
     def epochs_saved(self) -> None:
@@ -210,7 +216,10 @@ class Learner:
             f"server {self.leader_id} leads epoch {self.epoch}: "
             f"{peers.KIND_NAMES[kind]} {zxid:#x}, from {replica.logged_zxid:#x}"
         )
-        if kind == Kind.DIFF:
+        if replica.starts_anew and kind != Kind.SNAP:
+            self.stage = MENDING
+            self._install(Tree(), 0)
+        elif kind == Kind.DIFF:
             replica.apply_all()
             self.stage = CATCHING_UP
         elif kind == Kind.TRUNC:
@@ -223,8 +232,13 @@ class Learner:
             self._image_zxid = zxid
             self._take_image(self._reader.rest())
 
-    def truncated(self, zxid: int, tree: Tree) -> None:
-        """The log ends with `zxid` now, and this is the tree that it makes."""
+    def truncated(self, zxid: int, tree: Tree | None) -> None:
+        """The log ends with `zxid` now, and this is the tree that it makes; or that cannot be
+        had any more, since older snapshots are gone."""
+        if tree is None:
+            self.replica.starts_anew = True
+            self._fail(f"its history cannot be made to end with {zxid:#x}")
+            return
         self.replica.replace(tree, zxid)
         self.stage = CATCHING_UP
         self._go_on()
@@ -241,14 +255,19 @@ class Learner:
             return
         self._image = None
         self._reader.feed(image.rest)
+        self.stage = MENDING
+        self._install(image.tree(self._image_zxid), self._image_zxid)
+
+    def _install(self, tree: Tree, zxid: int) -> None:
+        """Have another tree made durable, in place of all that is here."""
         replica = self.replica
         replica.settling = True
-        replica.replace(image.tree(self._image_zxid), self._image_zxid)
-        replica.effects.install = replica.tree
-        self.stage = MENDING
+        replica.replace(tree, zxid)
+        replica.effects.install = tree
 
     def installed(self) -> None:
         """The leader's tree is on the disk."""
+        self.replica.starts_anew = False
         self.stage = CATCHING_UP
         self._go_on()
 
@@ -257,7 +276,7 @@ class Learner:
         replica = self.replica
         if self.stage == LOGGING and replica.quiet:
             self.stage = ENTERING
-            replica.save_epochs(replica.epochs.accepted, self.epoch)
+            replica.save_epochs(max(replica.epochs.accepted, self.epoch), self.epoch)
 
     def _acknowledge_history(self) -> None:
         zxid = self.epoch << EPOCH_SHIFT

@@ -51,8 +51,19 @@ class Member(Replica):
         dice: Random,
     ) -> None:
         super().__init__(config, tree, logged_zxid, epochs, now_ms, wall_ms)
-        self.courier = Courier(self.id, self.ensemble, lambda: self.effects, dice)
-        self.election = Election(self.id, self.ensemble)
+        self.courier = Courier(
+            self.id,
+            self.ensemble,
+            lambda: self.effects,
+            dice,
+            connect_ms_max=config.connection_timeout_ms,
+        )
+        self.election = Election(
+            self.id,
+            self.ensemble,
+            notify_ms_min=config.notification_interval_min_ms,
+            notify_ms_max=config.notification_interval_max_ms,
+        )
         self.role: Leader | Learner | None = None
         self._stranded: Stranded | None = None
         self._early: dict[Link, bytes] = {}
@@ -177,11 +188,11 @@ class Member(Replica):
             self.role.epochs_saved()
         self._settle()
 
-    def truncated(self, zxid: int, tree: Tree) -> None:
+    def truncated(self, zxid: int, tree: Tree | None) -> None:
         self._settled()
         if isinstance(self.role, Learner):
             self.role.truncated(zxid, tree)
-        else:
+        elif tree is not None:
             self.replace(tree, zxid)
         self._settle()
 

@@ -56,6 +56,8 @@ class Replica(Front):
         self.applied_zxid = logged_zxid
         """The last txn in the tree. `tree.zxid`, which clients see, may be the epoch's own."""
         self.settling = False
+        self.starts_anew = False
+        """What it has cannot be brought to agree with a leader: it needs the whole tree."""
         self.failing_since_ms: float | None = None
         self.history = History(logged_zxid, config.commit_log_count)
         self.packet_bytes_max = 2 * config.frame_bytes_max + 2**20

@@ -138,7 +138,9 @@ class Server:
         self.outstanding = 0
         """Requests that came and are not answered: writes in flight and what waits for them."""
         self.serving = True
-        """Whether sessions are let in at all."""
+        """Whether there is a role to serve in."""
+        self.admits = True
+        """Whether clients are let in: a leader may leave them to its followers."""
         self.read_only = False
         """Whether only those are let in who said that they can do with reads."""
         self._submit = submit
@@ -164,6 +166,7 @@ class Server:
         revalidate: Callable[[Connection, int, int], None] | None = None,
         sync_goes_through: bool = False,
         read_only: bool = False,
+        admits: bool = True,
     ) -> None:
         """Serve from this tree, in another role than before. With `revalidate` there is a leader
         who decides about sessions; then a sync has to reach it as well."""
@@ -171,6 +174,7 @@ class Server:
         self.tree = tree
         self.sessions = sessions
         self.serving = True
+        self.admits = admits
         self.read_only = read_only
         self._submit = submit
         self._revalidate = revalidate
@@ -284,7 +288,7 @@ class Server:
         connection.received += 1
         self.stats.received += 1
         asks_read_only = connection.read_only_known and reader.boolean()
-        if not self.serving or (self.read_only and not asks_read_only):
+        if not (self.serving and self.admits) or (self.read_only and not asks_read_only):
             self._close(connection)
             return
         if request.last_zxid_seen > self.tree.zxid:

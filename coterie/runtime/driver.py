@@ -18,7 +18,7 @@ from coterie.core.connection import Connection
 from coterie.core.effects import Effects
 from coterie.core.link import Link
 from coterie.runtime.clients import ClientProtocol
-from coterie.storage.errors import StorageFailedError
+from coterie.storage.errors import NoStateError, StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
 from coterie.system.clock import Clock
@@ -159,6 +159,9 @@ class Driver:
             self.begin()
             if error is None:
                 done(result)
+            elif isinstance(error, NoStateError):
+                log.error(str(error))
+                done(None)
             elif isinstance(error, StorageFailedError):
                 self.member.log_failed(str(error))
                 if self._stopping is None:

@@ -27,6 +27,7 @@ from coterie.storage.errors import (
     DamagedSnapshotError,
     DirectoryLockedError,
     NoSnapshotError,
+    NoStateError,
     StorageError,
     StorageFailedError,
     describe,
@@ -140,7 +141,7 @@ class Store:
                 self._compare(found)
         if until_zxid is not None:
             if not is_held:
-                raise StorageError(f"{self._logs} does not hold txn {until_zxid:#x}")
+                raise NoStateError(f"{self._logs} does not hold txn {until_zxid:#x}")
             tree.zxid = until_zxid
         elif fuzzy_until is not None and fuzzy_until > tree.zxid:
             self._check_end(tree.zxid, fuzzy_until)
@@ -282,7 +283,7 @@ class Store:
                 if found.digest_zxid is None or found.digest_zxid <= zxid:
                     return self._replay(found, zxid), newer
             newer.append(name)
-        raise StorageError(
+        raise NoStateError(
             f"{self._snapshots} has no snapshot of txn {zxid:#x} or before: the history cannot "
             f"be cut off there"
         )

@@ -39,6 +39,9 @@ KINDS: Final = (
 stopped; a bit rots; syncs fail; the disk is full, or slow; connections break, or break at one end;
 a partition; a client falls silent; the wall clock jumps."""
 
+KINDS_OF_ENSEMBLES: Final = ("leader", "alone", "split", "outage")
+"""Something happens to the leader; it is cut off; the members are parted; most of them end."""
+
 QUORUM_PORT: Final = 2888
 ELECTION_PORT: Final = 3888
 
@@ -129,9 +132,14 @@ class Plan:
         )
 
     def for_members(self, members: int, dice: Random) -> Plan:
-        """The same run with several servers."""
+        """The same run with several servers, and with faults that only they know."""
+        kinds = [kind for kind in KINDS_OF_ENSEMBLES if dice.random() < 0.5]
+        think_ms = self.think_ms * dice.choice((1, 1, 4, 20))
         return replace(
             self,
+            faults=self.faults | set(kinds or KINDS_OF_ENSEMBLES),
+            think_ms=think_ms,
+            fault_every_ms=max(think_ms, self.tick_ms / 5) * dice.choice((2, 5, 10)),
             members=members,
             observers=dice.choice((0, 0, 1)),
             commit_log_count=dice.choice((1, 5, 20, 500)),
@@ -214,8 +222,11 @@ class Faults:
 
     def _for_a_while(self, ends: Callable[[], None]) -> None:
         """Undo something later."""
-        delay_ms = self._dice.expovariate(1 / self._plan.fault_every_ms)
-        self._simulation.time.after(delay_ms, ends)
+        mean_ms = self._plan.fault_every_ms
+        if self._plan.members > 1:
+            # An election takes a while, and so does giving up a leader.
+            mean_ms *= self._dice.choice((1, 5, 20))
+        self._simulation.time.after(self._dice.expovariate(1 / mean_ms), ends)
 
     def heal(self) -> None:
         """All is well from now on."""
@@ -266,6 +277,46 @@ class Faults:
             host.kill()
         host.rot(self._dice)
         self._down_for_a_while(host.name)
+
+    # The members of an ensemble
+
+    def _leader(self) -> None:
+        """The leader, or who believes that it is, ends in one way or another."""
+        leaders = [host for host in self._simulation.hosts if host.leads]
+        if leaders:
+            host = self._dice.choice(leaders)
+            self._dice.choice((host.power_lost, host.kill, host.stop))()
+            self._down_for_a_while(host.name)
+
+    def _alone(self) -> None:
+        """The leader hears nobody, or nobody hears it, or both."""
+        leaders = [host for host in self._simulation.hosts if host.leads]
+        if leaders:
+            name = self._dice.choice(leaders).name
+            self._part({name}, self._dice.choice((1, 2, 3)))
+
+    def _split(self) -> None:
+        """The members are parted in two groups."""
+        names = [host.name for host in self._simulation.hosts]
+        self._part(set(self._dice.sample(names, self._dice.randrange(1, len(names)))), 3)
+
+    def _part(self, some: set[str], ways: int) -> None:
+        network = self._simulation.network
+        self._simulation.note("parted", *sorted(some), ways)
+        for one in sorted(some):
+            for other in self._simulation.hosts:
+                if other.name not in some and ways & 1:
+                    network.block(one, other.name)
+                if other.name not in some and ways & 2:
+                    network.block(other.name, one)
+        self._for_a_while(network.heal)
+
+    def _outage(self) -> None:
+        """So many members end that no quorum is left."""
+        hosts = self._simulation.hosts
+        for host in self._dice.sample(hosts, len(hosts) // 2 + 1):
+            self._dice.choice((host.power_lost, host.kill))()
+            self._down_for_a_while(host.name)
 
     # The disk
 

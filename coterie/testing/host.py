@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from coterie.config import Config
 from coterie.core.connection import HOLD_OUTPUT, HOLD_OUTSTANDING, Connection
+from coterie.core.leader import Leader
 from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.storage.errors import StorageError, StorageFailedError
@@ -114,10 +115,23 @@ class Host:
         self.life = Life(self, store, tree)
         self.witness.note("starts", self.name, tree.zxid)
 
+    @property
+    def leads(self) -> bool:
+        """Whether its server believes that it is the leader of an ensemble."""
+        member = self.life.member if self.life is not None else None
+        return isinstance(member, Watched) and isinstance(member.role, Leader)
+
     def rot(self, dice: Random) -> None:
-        """Let one bit that was durable change; what rotted before is restored."""
+        """Let one bit that was durable change; what rotted before is restored.
+
+        The files of the epochs are spared: ZooKeeper's format has no checksum in them.
+        """
         self.restore()
-        paths = [path for path in self.disk.paths() if self.disk.durable(path)]
+        paths = [
+            path
+            for path in self.disk.paths()
+            if self.disk.durable(path) and not path.endswith("Epoch")
+        ]
         if paths:
             path = dice.choice(paths)
             bit = dice.randrange(len(self.disk.durable(path)) * 8)

@@ -18,7 +18,6 @@ from argparse import ArgumentParser
 from collections import Counter
 from random import Random
 
-from coterie.core.leader import Leader
 from coterie.core.tree import Tree
 from coterie.storage.errors import StorageError
 from coterie.testing.agreement import Agreement
@@ -63,6 +62,8 @@ class Simulation:
         self.leases = Leases(plan.tick_ms / rate, slack_ms)
         self.asked: dict[tuple[int, int], tuple[int, Record]] = {}
         """What clients sent, by session and xid."""
+        self.told_zxid = 0
+        """The last write of which any client was told: what is asked for later comes after it."""
         self.agreement = Agreement(self._committed) if plan.members > 1 else None
         self.hosts = [self._make_host(id) for id in range(1, plan.members + plan.observers + 1)]
         self.note("plan", str(plan))
@@ -273,12 +274,7 @@ class Simulation:
     def leads(self, host: Host) -> None:
         """A member believes that it is the leader."""
         self.mark("a member was elected")
-        others = [
-            other.life.member
-            for other in self.hosts
-            if other is not host and other.life is not None
-        ]
-        if any(isinstance(getattr(other, "role", None), Leader) for other in others):
+        if any(other.leads for other in self.hosts if other is not host):
             self.mark("two would-be leaders at a time")
 
     def heard(self, host: Host, session_id: int, timeout_ms: int) -> None:

@@ -165,6 +165,11 @@ class Client:
         self._xid = 0
         self._framing = Framing(_FRAME_BYTES_MAX)
         self._outstanding: deque[tuple[int, int, Record | None, float]] = deque()
+        self._floors: deque[int] = deque()
+        """For each request the last write that anybody was told of before it was made."""
+        self._asks_read_only = simulation.dice(f"read-only {name}").random() < 0.5
+        """It can do with reads where there is no leader."""
+        self._is_stranded = False
         self._heard_ms = 0.0
         self._sent_ms = 0.0
         self._mute_until_ms = 0.0
@@ -240,6 +245,7 @@ class Client:
         if request is not None:
             self._simulation.asked[self.session_id, xid] = (op, request)
         self._outstanding.append((xid, op, request, now_ms))
+        self._floors.append(self._simulation.told_zxid)
         self._sent_ms = now_ms
         body = RequestHeader(xid, op).encode()
         if request is not None:
@@ -255,7 +261,7 @@ class Client:
         body = requests.ConnectRequest(
             0, self.view.zxid, self._timeout_ms, self.session_id, self._password
         ).encode()
-        body += b"\0"
+        body += b"\1" if self._asks_read_only else b"\0"
         self._simulation.note("connects", self.name, self.session_id, self.view.zxid)
         assert self._end is not None
         self._end.send(LENGTH.pack(len(body)) + body)
@@ -265,6 +271,10 @@ class Client:
         for frame in frames(self._framing, data):
             if self._hung_up:
                 return
+            if self._is_stranded:
+                assert self._end is not None
+                self._end.abort()
+                return
             if self._greeted:
                 self._reply(frame)
             else:
@@ -273,6 +283,9 @@ class Client:
     def _greeting(self, frame: bytes) -> None:
         response = requests.ConnectResponse.decode(frame)
         self._simulation.note("is greeted", self.name, response.session_id, response.timeout_ms)
+        if response.timeout_ms > 0 and frame[-1]:
+            self._read_stranded()
+            return
         if response.timeout_ms <= 0:
             self._simulation.told_expired(self.session_id)
             self._hang_up()
@@ -291,6 +304,16 @@ class Client:
             self._simulation.mark("a session was taken up again")
             watches = self.view.watches_to_set()
             self._send(SET_WATCHES_XID, Op.SET_WATCHES2, watches)
+
+    def _read_stranded(self) -> None:
+        """This server has no leader: read something, which may be old, and go elsewhere. The
+        session that it made up is not kept."""
+        self._simulation.mark("a client was served by a member without a leader")
+        self._is_stranded = True
+        body = RequestHeader(1, Op.GET_DATA).encode()
+        body += requests.PathWatchRequest(PATHS[0], False).encode()
+        assert self._end is not None
+        self._end.send(LENGTH.pack(len(body)) + body)
 
     def _hang_up(self) -> None:
         """The session is over: the next connection asks for a new one."""
@@ -314,9 +337,14 @@ class Client:
         if not self._outstanding or self._outstanding[0][0] != xid:
             raise Violation(f"{self.name} got a reply to {xid}, not to {self._outstanding}")
         _, op, request, sent_ms = self._outstanding.popleft()
+        floor = self._floors.popleft()
         self._simulation.leases.answered(self.session_id, sent_ms)
         error = self.view.reply(self.session_id, xid, op, request, reader)
         self._simulation.note("gets", self.name, xid, self.view.zxid, error)
+        if not error and op in requests.TABLE and requests.TABLE[op].writes:
+            if self.view.zxid <= floor:
+                raise Violation(f"{self.name}: {request!r} was done before what it came after")
+            self._simulation.told_zxid = max(self._simulation.told_zxid, self.view.zxid)
         if not reader.at_end():
             raise Violation(f"{self.name}: the reply to {request!r} is too long")
         self.answered += 1
@@ -330,5 +358,6 @@ class Client:
         self._simulation.note("lost", self.name, len(self._outstanding))
         self._end = None
         self._greeted = False
-        self._closing = self._hung_up = False
+        self._closing = self._hung_up = self._is_stranded = False
         self._outstanding.clear()
+        self._floors.clear()
