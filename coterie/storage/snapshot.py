@@ -1,8 +1,8 @@
 """Snapshots: written in slices while the server serves, read and verified at the start.
 
-The format is ZooKeeper's (`FileSnap`): header, sessions, table of ACLs, znodes, seal; then a
-digest with a seal of its own and the last zxid with another. A seal is the Adler-32 of all before
-it. Rules:
+The format is ZooKeeper's (`FileSnap`): header, the tree as in an image (`core/image.py`), seal;
+then a digest with a seal of its own and the last zxid with another. A seal is the Adler-32 of all
+before it. Rules:
 - a snapshot is fuzzy: a znode is written as it is when its turn comes. The log is replayed over
   it from the zxid in its name. Its digest is the tree's when the last znode was written, with the
   zxid of that moment: only there can a replay be compared with it;
@@ -22,13 +22,13 @@ from itertools import islice
 from typing import Final, NamedTuple
 from zlib import adler32
 
-from coterie.core.tree import Node, Tree
+from coterie.core.image import END_PATH, OPEN_ACL_ID, TreeReader, write_head, write_node
+from coterie.core.tree import Tree
 from coterie.errors import MarshallingError, NoNodeError
-from coterie.paths import ROOT
 from coterie.storage.errors import DamagedSnapshotError, StorageFailedError, describe
 from coterie.system.files import File, Files
 from coterie.values import OPEN_ACL, ACLs
-from coterie.wire.jute import Reader, read_acls, write_acls
+from coterie.wire.jute import Reader
 from coterie.wire.txns import DIGEST_VERSION
 
 UNFINISHED: Final = "unfinished."
@@ -37,17 +37,11 @@ UNFINISHED: Final = "unfinished."
 
 HEADER: Final = b"ZKSN" + (2).to_bytes(4, "big") + b"\xff" * 8
 """Magic number, version of the format, database id."""
-_INT: Final = struct.Struct(">i")
 _LONG: Final = struct.Struct(">q")
-_SESSION: Final = struct.Struct(">qi")
-_NODE: Final = struct.Struct(">qqqqqiiiqq")
-"""Behind path and data: ACL id, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner,
-pzxid. (The digest takes them in another order.)"""
 _DIGEST: Final = struct.Struct(">qiq")
-_END_PATH: Final = b"\0\0\0\x01/"
 _SEAL: Final = struct.Struct(">q5s")
-_NULL: Final = b"\xff\xff\xff\xff"
-_OPEN_ACL_ID: Final = -1
+_VALUE_BYTES_MAX: Final = 2**31 - 1
+"""Whatever was written to the log once: no more than its length can say."""
 
 _NAME: Final = re.compile(r"snapshot\.([0-9a-fA-F]{1,16})(?:\.(gz|snappy))?\Z").match
 _GZIP_WINDOW: Final = 31
@@ -82,7 +76,7 @@ def looks_whole(files: Files, path: str) -> bool:
     if path.endswith(".gz"):
         return files.read(path, 0, 2) == b"\x1f\x8b"
     size = files.size(path)
-    return size > len(HEADER) and files.read(path, size - 5, 5) == _END_PATH
+    return size > len(HEADER) and files.read(path, size - 5, 5) == END_PATH
 
 
 class SnapshotWriter:
@@ -101,7 +95,7 @@ class SnapshotWriter:
         self._has_digest = digest
         self._walk = tree.walk()
         self._sessions = dict(tree.sessions)
-        self._acl_ids: dict[ACLs, int] = {OPEN_ACL: _OPEN_ACL_ID}
+        self._acl_ids: dict[ACLs, int] = {OPEN_ACL: OPEN_ACL_ID}
         self.end_zxid = 0
         self._end_digest = 0
         self._buffer = bytearray()
@@ -118,7 +112,9 @@ class SnapshotWriter:
         wrote = 0
         for path, node in islice(self._walk, count):
             wrote += 1
-            self._encode(buffer, path, node)
+            acl = node.acl
+            acl_id = OPEN_ACL_ID if acl is OPEN_ACL else self._acl_id(acl)
+            write_node(buffer, path, node, acl_id)
             if len(buffer) >= _WRITE_BYTES:
                 self._flush()
                 return False
@@ -144,30 +140,6 @@ class SnapshotWriter:
         except OSError as error:
             raise self._failed(error) from error
         self._settled_bytes = self._nodes_bytes
-
-    def _encode(self, out: bytearray, path: bytes, node: Node) -> None:
-        if path == ROOT:
-            path = b""
-        out += _INT.pack(len(path))
-        out += path
-        data = node.data
-        if data is None:
-            out += _NULL
-        else:
-            out += _INT.pack(len(data))
-            out += data
-        out += _NODE.pack(
-            _OPEN_ACL_ID if node.acl is OPEN_ACL else self._acl_id(node.acl),
-            node.czxid,
-            node.mzxid,
-            node.ctime,
-            node.mtime,
-            node.version,
-            node.cversion,
-            node.aversion,
-            node.owner,
-            node.pzxid,
-        )
 
     def _acl_id(self, acl: ACLs) -> int:
         known = self._acl_ids.get(acl)
@@ -208,7 +180,9 @@ class SnapshotWriter:
         return path
 
     def _assemble(self, file: File) -> None:
-        head = self._head()
+        out = bytearray(HEADER)
+        write_head(out, self._sessions, self._acl_ids)
+        head = bytes(out)
         file.write(0, head)
         checksum = adler32(head)
         offset = len(head)
@@ -220,7 +194,7 @@ class SnapshotWriter:
             file.write(offset, data)
             file.sync()
             offset += count
-        end = bytearray(_END_PATH)
+        end = bytearray(END_PATH)
         checksum = _seal(end, 0, checksum)
         if self._has_digest:
             start = len(end)
@@ -232,18 +206,6 @@ class SnapshotWriter:
             end += _LONG.pack(self.end_zxid)
             _seal(end, start, checksum)
         file.write(offset, bytes(end))
-
-    def _head(self) -> bytes:
-        head = bytearray(HEADER)
-        head += _INT.pack(len(self._sessions))
-        for session in self._sessions.items():
-            head += _SESSION.pack(*session)
-        head += _INT.pack(len(self._acl_ids) - 1)
-        for acl, acl_id in self._acl_ids.items():
-            if acl_id != _OPEN_ACL_ID:
-                head += _LONG.pack(acl_id)
-                write_acls(head, acl)
-        return bytes(head)
 
     def abort(self) -> None:
         """Leave nothing behind, as far as the disk lets us."""
@@ -262,7 +224,7 @@ class SnapshotWriter:
 def _seal(out: bytearray, start: int, checksum: int) -> int:
     """Add the seal over what came before and `out[start:]`; the checksum behind it."""
     sealed = adler32(out[start:], checksum)
-    seal = _SEAL.pack(sealed, _END_PATH)
+    seal = _SEAL.pack(sealed, END_PATH)
     out += seal
     return adler32(seal, sealed)
 
@@ -297,8 +259,7 @@ class SnapshotReader:
         assert zxid is not None
         self._path = path
         self._zxid = zxid
-        self._tree = Tree()
-        self._tree.checks_digest = False
+        self._reader = TreeReader(_VALUE_BYTES_MAX)
         self._digest: tuple[int, int] | None = None
         if path.endswith(".snappy"):
             raise DamagedSnapshotError(
@@ -307,137 +268,62 @@ class SnapshotReader:
             )
         self._chunks = _chunks(files, path)
         self._checksum = 1
-        """Of everything before `_data`."""
-        self._data = b""
-        self._pos = 0
+        """Of all up to the end of the tree."""
 
     def steps(self) -> Iterator[int]:
         """Read to the end, yielding now and then how many znodes there are so far."""
         try:
-            self._read_head()
-            yield from self._read_nodes()
-            self._check_seal()
+            yield from self._read_tree()
             self._read_rest()
         except (MarshallingError, struct.error, zlib.error) as error:
             raise self._damaged("it ends too early or makes no sense") from error
-        except NoNodeError as error:
-            raise self._damaged(f"the parent of {error.path} is missing") from error
-        self._tree.zxid = self._zxid
+        self._reader.tree.zxid = self._zxid
 
     def result(self) -> Snapshot:
         """What was read, once `steps` has come to its end."""
         zxid, digest = self._digest or (None, None)
-        return Snapshot(self._tree, zxid, digest)
+        return Snapshot(self._reader.tree, zxid, digest)
 
     def _damaged(self, reason: str) -> DamagedSnapshotError:
         return DamagedSnapshotError(f"{self._path} is damaged: {reason}")
 
-    def _need(self, count: int) -> None:
-        """Have at least `count` bytes from `_pos` on in `_data`, and `_pos` at its start."""
-        self._checksum = adler32(memoryview(self._data)[: self._pos], self._checksum)
-        parts = [self._data[self._pos :]]
-        have = len(parts[0])
-        while have < count:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                raise MarshallingError
-            parts.append(chunk)
-            have += len(chunk)
-        self._data = b"".join(parts)
-        self._pos = 0
-
-    def _take(self, count: int) -> bytes:
-        if len(self._data) - self._pos < count:
-            self._need(count)
-        self._pos += count
-        return self._data[self._pos - count : self._pos]
-
-    def _read_head(self) -> None:
-        if self._take(len(HEADER))[:8] != HEADER[:8]:
+    def _read_tree(self) -> Iterator[int]:
+        reader = self._reader
+        data = self._next()
+        while len(data) < len(HEADER):
+            data += self._next()
+        if data[:8] != HEADER[:8]:
             raise self._damaged("it does not begin as a snapshot")
-        for _ in range(_INT.unpack(self._take(4))[0]):
-            session_id, timeout_ms = _SESSION.unpack(self._take(_SESSION.size))
-            self._tree.sessions[session_id] = timeout_ms
-        self._acls: dict[int, ACLs] = {_OPEN_ACL_ID: OPEN_ACL}
-        for _ in range(_INT.unpack(self._take(4))[0]):
-            acl_id = _LONG.unpack(self._take(8))[0]
-            self._acls[acl_id] = self._tree.intern(self._read_acls())
+        self._checksum = adler32(data[: len(HEADER)])
+        data = data[len(HEADER) :]
+        try:
+            while not reader.feed(data):
+                self._checksum = adler32(data, self._checksum)
+                yield reader.count
+                data = self._next()
+        except NoNodeError as error:
+            raise self._damaged(f"the parent of {error.path} is missing") from error
+        except MarshallingError as error:
+            raise self._damaged(f"znode {reader.count} makes no sense") from error
+        end = len(data) - len(reader.rest)
+        self._checksum = adler32(memoryview(data)[:end], self._checksum)
 
-    def _read_acls(self) -> ACLs:
-        while True:
-            reader = Reader(self._data, self._pos)
-            try:
-                acls = read_acls(reader)
-            except MarshallingError:
-                self._need(len(self._data) - self._pos + 1)
-            else:
-                self._pos = reader.pos
-                return acls
-
-    def _read_nodes(self) -> Iterator[int]:
-        """The loop that a start waits for: one round for each znode, no call that can be spared.
-
-        Equal numbers become one object: most znodes have one zxid and one time.
-        """
-        restore, acls = self._tree.restore, self._acls
-        read_int, read_node = _INT.unpack_from, _NODE.unpack_from
-        data, pos, count = self._data, self._pos, 0
-        while True:
-            need = pos + 4
-            try:
-                length = read_int(data, pos)[0]
-                path_end = need + length
-                path = data[need:path_end]
-                # A chunk may end behind the first slash of a longer path.
-                if path == ROOT and length == 1:
-                    break
-                need = path_end + 4
-                data_length = read_int(data, path_end)[0]
-                data_end = need + data_length if data_length > 0 else need
-                content = data[need:data_end] if data_length >= 0 else None
-                need = data_end + _NODE.size
-                acl_id, czxid, mzxid, ctime, mtime, *versions, owner, pzxid = read_node(
-                    data, data_end
-                )
-            except struct.error:
-                if need <= len(data):
-                    raise self._damaged(f"znode {count} makes no sense") from None
-                # The node goes on in the next chunk.
-                self._pos = pos
-                self._need(need - pos)
-                data, pos = self._data, 0
-                yield count
-                continue
-            acl = acls.get(acl_id)
-            if length < 0 or data_length < -1 or acl is None:
-                raise self._damaged(f"znode {count} makes no sense")
-            node = Node(content, acl, owner, czxid, ctime)
-            node.version, node.cversion, node.aversion = versions
-            if mzxid != czxid:
-                node.mzxid = mzxid
-            if pzxid != czxid:
-                node.pzxid = pzxid
-            if mtime != ctime:
-                node.mtime = mtime
-            restore(path or ROOT, node)
-            count += 1
-            pos = need
-        self._pos = path_end
-
-    def _check_seal(self) -> None:
-        self._need(_SEAL.size)
-        self._verify(self._checksum, self._take(_SEAL.size))
+    def _next(self) -> bytes:
+        chunk = next(self._chunks, b"")
+        if not chunk:
+            raise self._damaged("it ends too early")
+        return chunk
 
     def _verify(self, checksum: int, seal: bytes) -> None:
-        if seal != _SEAL.pack(checksum, _END_PATH):
+        if seal != _SEAL.pack(checksum, END_PATH):
             raise self._damaged("a checksum does not match")
 
     def _read_rest(self) -> None:
-        """The digest and the last zxid: older servers wrote none, or only the digest."""
-        self._need(0)
-        rest = b"".join([self._data, *islice(self._chunks, 2)])
+        """The seal, the digest and the last zxid: older servers wrote no digest, or only that."""
+        rest = b"".join([self._reader.rest, *islice(self._chunks, 2)])
         reader = Reader(rest)
-        if len(rest) not in (0, _LONG.size + _SEAL.size):
+        self._check_rest(reader)
+        if len(rest) - reader.pos not in (0, _LONG.size + _SEAL.size):
             zxid, version = reader.int64(), reader.int32()
             if version == DIGEST_VERSION:
                 digest = reader.int64()

@@ -408,14 +408,22 @@ def _node(path: bytes, acl_id: int = -1, data: bytes = b"\xff\xff\xff\xff") -> b
         ([b"ZKLG" + bytes(60)], "does not begin as a snapshot"),
         ([_head(_node(b"") + _node(b"/a/b"))], "the parent of /a/b is missing"),
         ([_head(_node(b"") + _node(b"a"))], "the parent of a is missing"),
-        ([_head(_node(b"", acl_id=5))], "znode 0 makes no sense"),
         ([_head(_node(b"", data=b"\xff\xff\xff\xfe"))], "znode 0 makes no sense"),
+        ([_head(_node(b"") + _node(b"/a") + b"\x80\0\0\0")], "znode 2 makes no sense"),
     ],
 )
 def test_what_is_sealed_and_yet_makes_no_sense(parts: list[bytes], reason: str) -> None:
     _, files = disk()
     with pytest.raises(DamagedSnapshotError, match=reason):
         snapshot.read(files, _put(files, "snapshot.1", _sealed(*parts)))
+
+
+def test_an_acl_that_apache_did_not_write_permits_nothing() -> None:
+    """It came while the snapshot was being written, so the log has the txn that sets it."""
+    _, files = disk()
+    path = _put(files, "snapshot.1", _sealed(_head(_node(b"") + _node(b"/a", acl_id=5))))
+    tree = snapshot.read(files, path).tree
+    assert tree.nodes[b"/a"].acl == (ACL(0, Id("world", "anyone")),)
 
 
 @pytest.mark.parametrize(
