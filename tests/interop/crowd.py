@@ -58,7 +58,10 @@ class Crowd:
 
 
 def kill_leaders(ensemble: Ensemble, crowd: Crowd, kills: int, dice: random.Random) -> list[int]:
-    """One after the other; who is killed comes back at once, or when the others have gone on."""
+    """One after the other; who is killed comes back at once, or when the others have gone on.
+
+    In that case, half of the times, it has lost its disk: the others know all.
+    """
     led = []
     for _ in range(kills):
         crowd.go_on()
@@ -67,6 +70,8 @@ def kill_leaders(ensemble: Ensemble, crowd: Crowd, kills: int, dice: random.Rand
         ensemble.kill(led[-1])
         if dice.random() < 0.5:
             crowd.go_on()
+            if dice.random() < 0.5:
+                ensemble.empty(led[-1])
         ensemble.start()
     crowd.go_on()
     return led

@@ -55,6 +55,7 @@ MIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "coterie-apache-coterie": ("coterie", "apache", "coterie"),
     "apache-coterie-apache": ("apache", "coterie", "apache"),
 }
+ALL_WELL: Final = ["follower", "follower", "leader"]
 CASES: Final = [(mix, leader) for mix in MIXES for leader in (2, 3)]
 
 
@@ -190,6 +191,10 @@ class Ensemble:
             return {}
         mark = "\t" if word == b"mntr" else ": "
         return dict(line.split(mark, 1) for line in text.splitlines() if mark in line)
+
+    def roles(self) -> list[str | None]:
+        """What the members say that they are, in the order of these words."""
+        return sorted(map(self.mode, self.members), key=str)
 
     def leaders(self) -> list[int]:
         return [number for number in self.members if self.mode(number) == "leader"]

@@ -7,7 +7,10 @@ import pytest
 from tests.compat import raw
 from tests.compat.gardener import Garden, Znode, grow
 from tests.interop.conftest import Gather
-from tests.interop.ensembles import CASES, MIXES, Ensemble, until
+from tests.interop.crowd import Crowd
+from tests.interop.ensembles import ALL_WELL, CASES, MIXES, Ensemble, until
+
+_PAUSES = 3
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -41,6 +44,26 @@ def _sessions_end(ensemble: Ensemble, garden: Garden) -> None:
             client.close_session()
     tree = ensemble.same_tree()
     assert not any(znode.stat.ephemeral_owner for znode in tree.values())
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_leader_that_stood_still_leads_no_more(mix: str, gather: Gather) -> None:
+    """Nor does it lose what it was asked before: it takes what the others have gone on to."""
+    ensemble = gather(MIXES[mix]).start()
+    led = set()
+    with Crowd(ensemble) as crowd:
+        for _ in range(_PAUSES):
+            crowd.go_on()
+            old = ensemble.leader()
+            led.add(ensemble.kind(old))
+            ensemble.pause(old)
+            assert ensemble.leader() != old
+            crowd.go_on()
+            ensemble.resume(old)
+            until(lambda: ensemble.roles() == ALL_WELL, ensemble.said)
+        crowd.go_on()
+        crowd.judge()
+    assert led == {"coterie", "apache"}
 
 
 @pytest.mark.parametrize(("mix", "leader"), CASES)

@@ -30,7 +30,7 @@ _EPHEMERALS: Final = "/e"
 _BATCH_MAX: Final = 6
 _PACE_S: Final = 0.04
 _RETRY_S: Final = 0.05
-_PATIENCE_S: Final = 4.0
+_PATIENCE_S: Final = 2.0
 _SYSTEM_ERROR: Final = -1
 _SESSION_ERRORS: Final = (-112, -118)
 

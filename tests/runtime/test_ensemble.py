@@ -19,11 +19,10 @@ import pytest
 
 from tests.compat import raw
 from tests.interop.crowd import Crowd, kill_leaders
-from tests.interop.ensembles import Ensemble, until
+from tests.interop.ensembles import ALL_WELL, Ensemble, until
 from tests.runtime.network import Network, missing
 
 _THREE = ("coterie",) * 3
-_ALL_WELL = ["follower", "follower", "leader"]
 _DISK_BYTES = 16 << 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -70,7 +69,7 @@ def test_a_leader_that_stood_still_leads_no_more(three: Ensemble, times: int) ->
                 time.sleep(max(0.0, paused_at + 1.5 * timeout_ms / 1000 - time.monotonic()))
                 three.resume(old)
                 acknowledged = _zxid_of_reply(client)
-            until(lambda: _roles(three) == _ALL_WELL, three.said)
+            until(lambda: three.roles() == ALL_WELL, three.said)
             crowd.go_on()
             with three.client(old) as client:
                 client.ok(raw.SYNC, raw.string("/"))
@@ -120,7 +119,7 @@ def test_one_direction_is_cut(tmp_path: Path, heard: bool, whole: bool) -> None:
             _settle(three, crowd, leader, whole)
             for line in lines:
                 network.heal(*line)
-            until(lambda: _roles(three) == _ALL_WELL, three.said)
+            until(lambda: three.roles() == ALL_WELL, three.said)
             crowd.go_on()
         crowd.judge()
 
@@ -131,10 +130,6 @@ def _settle(three: Ensemble, crowd: Crowd, old: int, whole: bool) -> None:
         until(lambda: three.leaders() not in ([], [old]), three.said)
         until(lambda: three.mode(old) != "leader", three.said)
     crowd.go_on()
-
-
-def _roles(three: Ensemble) -> list[str]:
-    return sorted(three.mode(number) or "" for number in three.members)
 
 
 @contextmanager
@@ -183,5 +178,5 @@ def test_a_full_disk_of_the_leader(tmp_path: Path) -> None:
                 crowd.go_on()
             filler.unlink()
             crowd.go_on()
-            until(lambda: _roles(three) == _ALL_WELL, three.said)
+            until(lambda: three.roles() == ALL_WELL, three.said)
         crowd.judge()
