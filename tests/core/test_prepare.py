@@ -422,6 +422,16 @@ def test_the_reapers_delete_asks_again(desk: Desk) -> None:
     assert desk.tree.get(b"/c") is None
 
 
+def test_a_ttl_znode_that_was_changed_since_the_reaper_saw_it_stays() -> None:
+    desk = Desk(Limits(ttl_nodes=True))
+    ttl = requests.CreateTTLRequest(b"/t", b"", OPEN_ACL, CreateMode.PERSISTENT_TTL, 2)
+    reap = requests.PathRequest(b"/t")
+    # Each of these is a millisecond after the one before.
+    assert desk.error(Op.CREATE_TTL, ttl) == desk.set(b"/t") == 0
+    results = [desk.error(Op.DELETE_CONTAINER, reap, 0) for _ in range(3)]
+    assert results == [BadVersionError.code, BadVersionError.code, 0]
+
+
 # What is in flight
 
 

@@ -105,10 +105,19 @@ def test_a_byte_limit_is_about_what_is_added(enforcing: Client) -> None:
     limit(enforcing, b"/a", b"byteHardLimit=6")
     assert enforcing.set(b"/a", b"1234567").error == EXCEEDED
     assert enforcing.set(b"/a", b"123456").error == 0
-    # No more bytes than before, and fewer, are always welcome; so is a znode without data.
     assert enforcing.set(b"/a", b"654321").error == enforcing.set(b"/a", b"1").error == 0
     assert enforcing.create(b"/a/b", None).error == 0
     assert enforcing.create(b"/a/c", b"123456").error == EXCEEDED
+
+
+def test_who_is_over_the_limit_already_may_add_nothing_and_take_enough_away(
+    enforcing: Client,
+) -> None:
+    enforcing.create(b"/a", b"12345")
+    limit(enforcing, b"/a", b"byteHardLimit=2")
+    assert enforcing.set(b"/a", b"54321").error == 0
+    assert enforcing.set(b"/a", b"1234").error == EXCEEDED
+    assert enforcing.set(b"/a", b"12").error == 0
 
 
 def test_a_refusal_names_no_txn_but_takes_a_zxid(enforcing: Client) -> None:
