@@ -33,7 +33,7 @@ fmt: $(VENV)/ready-lint  ## mend the style
 	$(BIN)/ruff format .
 
 sim: $(VENV)/ready-test  ## N fresh seeds in the simulator (make sim N=10000)
-	$(BIN)/python -m coterie.testing.simulator --seeds $(N)
+	$(BIN)/coterie simulate --seeds $(N)
 
 fuzz: $(VENV)/ready-fuzz  ## a coverage-guided fuzzer over the client protocol, for N inputs
 	$(BIN)/python -m tests.fuzz.guided -runs=$(N)

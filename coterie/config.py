@@ -61,7 +61,8 @@ _ALONE: Final = "it is about an ensemble, and this server runs alone"
 _NOTED: Final[dict[str, str]] = {
     "members do without it here": """
         syncEnabled reconfigEnabled observerMasterPort localSessionsEnabled
-        localSessionsUpgradingEnabled sslQuorumReloadCertFiles portUnification quorum. multiAddress. quorumCnxnTimeoutMs
+        localSessionsUpgradingEnabled sslQuorumReloadCertFiles portUnification quorum.
+        multiAddress. quorumCnxnTimeoutMs
         electionPortBindRetry tcpKeepAlive leader. learner. follower. observer. observerMaster.
         fastleader. enableEagerACLCheck forward_learner_requests_to_commit_processor_disabled
     """,

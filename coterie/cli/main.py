@@ -55,6 +55,46 @@ def serve(
     sys.exit(command.serve(file, data, host, port))
 
 
+@cli.command()
+@click.argument("seed", type=int, required=False)
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Run N seeds, no trace.")
+@click.option(
+    "--first-seed", type=int, metavar="SEED", help="Where the N begin.  [default: by the clock]"
+)
+@click.option(
+    "--members",
+    type=click.IntRange(1, 9),
+    metavar="N",
+    help="How many servers vote; 1 is one alone.  [default: the seed decides]",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Processes.  [default: all cores]"
+)
+@click.option("--quiet", is_flag=True, help="Show how SEED ends, not what happens.")
+def simulate(
+    seed: int | None,
+    seeds: int | None,
+    first_seed: int | None,
+    members: int | None,
+    jobs: int | None,
+    quiet: bool,
+) -> None:
+    """Run servers, clients and faults on virtual time: SEED with its trace, or N fresh seeds.
+
+    A seed always comes to the same, to the byte.
+    """
+    if (seed is None) == (seeds is None):
+        raise click.UsageError("Name either a SEED or how many --seeds.")
+    from coterie.testing import campaign
+
+    if seed is not None:
+        members = members or campaign.members_of(seed)
+        sys.exit(campaign.replay(seed, members, click.echo, trace=not quiet))
+    first = campaign.fresh_seed() if first_seed is None else first_seed
+    jobs = jobs or campaign.jobs_by_default()
+    sys.exit(campaign.campaign(first, seeds or 0, members, jobs, click.echo))
+
+
 @cli.group()
 def ensemble() -> None:
     """Run an ensemble of servers on this machine, all under one directory."""

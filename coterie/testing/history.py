@@ -21,6 +21,7 @@ from coterie.errors import (
     NotEmptyError,
     RuntimeInconsistencyError,
     SessionExpiredError,
+    SessionMovedError,
 )
 from coterie.paths import CONFIG
 from coterie.values import CreateMode, EventType
@@ -201,8 +202,11 @@ class History:
 
     def _single(self, txn: Txn, op: int, request: Record) -> None:
         error = self._refusal(txn.session_id, op, request)
+        body = txn.body
+        if isinstance(body, txns.ErrorTxn) and body.error == SessionMovedError.code:
+            # Where a session is, and how late its requests come, is not kept here.
+            return
         if error:
-            body = txn.body
             if txn.type != Op.ERROR or not isinstance(body, txns.ErrorTxn) or body.error != error:
                 raise Violation(f"{txn!r} should be refused with {error}")
         elif txn.type != op:
@@ -219,6 +223,8 @@ class History:
             error = self._refusal(txn.session_id, op, part)
             if failed:
                 error = RuntimeInconsistencyError.code
+            if isinstance(body, txns.ErrorTxn) and body.error == SessionMovedError.code:
+                error = SessionMovedError.code
             if error:
                 if not failed:
                     self._undo(txn.zxid)

@@ -1,7 +1,7 @@
 """A whole service in one thread on virtual time, from one seed: the second driver.
 
-`python -m coterie.testing.simulator --seeds N` runs fresh seeds, `--seed X --trace` shows one. A
-run has a phase of faults, in which nothing may go wrong that was promised, and then one in which
+`coterie simulate SEED` shows one, `coterie simulate --seeds N` runs fresh ones (`campaign`). A run
+has a phase of faults, in which nothing may go wrong that was promised, and then one in which
 all is mended, after which everybody must be served again. At its end the server is stopped and its
 data recovered once more. Rules:
 - every draw comes from a generator that is made of the seed and the name of a concern, so that
@@ -12,9 +12,6 @@ data recovered once more. Rules:
 from __future__ import annotations
 
 import hashlib
-import sys
-import time as real
-from argparse import ArgumentParser
 from collections import Counter
 from random import Random
 
@@ -297,71 +294,3 @@ def _last(client: Client) -> requests.CreateRequest:
 
 def _show(fact: object) -> str:
     return f"{fact:#x}" if isinstance(fact, int) and abs(fact) > 9 else str(fact)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run seeds; 0 if all passed."""
-    parser = ArgumentParser(prog="python -m coterie.testing.simulator")
-    parser.add_argument("--seeds", type=int, default=100, help="how many fresh seeds")
-    parser.add_argument("--first-seed", type=int, help="where they begin; else by the clock")
-    parser.add_argument("--seed", type=int, help="one certain seed")
-    parser.add_argument("--members", type=int, help="how many servers vote; 1: one alone")
-    parser.add_argument("--trace", action="store_true", help="show what happens")
-    options = parser.parse_args(arguments)
-    if options.seed is not None:
-        return _one(options.seed, options.members, options.trace)
-    first = options.first_seed
-    if first is None:
-        first = real.time_ns() // 1_000_000
-    return _many(first, options.seeds, options.members)
-
-
-def members_of(seed: int) -> int:
-    """How many members a seed has voting, where nobody says otherwise."""
-    return (1, 3, 5, 3)[seed % 4]
-
-
-def _one(seed: int, members: int | None, trace: bool) -> int:
-    simulation = Simulation(seed, members=members or members_of(seed))
-    try:
-        simulation.run()
-    except Exception as error:
-        failure = f"{type(error).__name__}: {error}"
-        if not isinstance(error, Violation):
-            raise
-    else:
-        failure = ""
-    finally:
-        if trace:
-            print("\n".join(simulation.lines()))
-    print(f"seed {seed}: {failure or 'passed'}; trace {simulation.digest()}")
-    return 1 if failure else 0
-
-
-def _many(first: int, count: int, members: int | None) -> int:
-    marks: Counter[str] = Counter()
-    failed = 0
-    started_s = shown_s = real.monotonic()
-    for done, seed in enumerate(range(first, first + count)):
-        simulation = Simulation(seed, members=members or members_of(seed))
-        try:
-            simulation.run()
-        except Exception as error:
-            failed += 1
-            print(f"seed {seed} failed: {type(error).__name__}: {error}")
-            again = f"--seed {seed} --members {simulation.plan.members} --trace"
-            print(f"  python -m coterie.testing.simulator {again}", flush=True)
-        marks.update(simulation.marks)
-        now_s = real.monotonic()
-        if now_s - shown_s > 10:
-            shown_s = now_s
-            rate = (done + 1) / (now_s - started_s)
-            print(f"{done + 1} of {count}, {rate:.0f} a second, {failed} failed", flush=True)
-    for name, times in sorted(marks.items()):
-        print(f"{times:10} {name}")
-    print(f"{count - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
