@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable
 
 from coterie.config import Config
 from coterie.core.connection import Connection
+from coterie.core.prepare import Change
 from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.values import CreateMode
@@ -137,6 +139,20 @@ def test_a_server_goes_on_from_the_tree_that_it_is_given(make_alone: Callable[..
     assert again.exists(b"/e").stat.ephemeral_owner == owner.session_id
     made = again.create(b"/next")
     assert made.zxid == made.stat.czxid == 3
+
+
+def test_what_is_applied_is_no_longer_kept_as_in_flight(alone: Alone) -> None:
+    def kept() -> int:
+        return sum(isinstance(each, Change) for each in gc.get_objects())
+
+    client = alone.client()
+    before = kept()
+    alone.slow = True
+    for i in range(9):
+        client.send(Op.CREATE, create(b"/%d" % i))
+    assert kept() > before
+    alone.sync()
+    assert kept() == before
 
 
 # A disk that fails
