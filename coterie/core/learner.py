@@ -304,6 +304,9 @@ class Learner:
 
     def _proposed(self, txn: Txn) -> None:
         replica = self.replica
+        if txn.zxid <= self._image_zxid:
+            # ZooKeeper queues what it proposes before it says how far the tree is that it sends.
+            return
         if not txns.follows(txn.zxid, replica.logged_zxid):
             self._fail(f"it proposes {txn.zxid:#x} after {replica.logged_zxid:#x}")
             return
@@ -313,6 +316,8 @@ class Learner:
 
     def _committed(self, zxid: int) -> None:
         replica = self.replica
+        if zxid <= self._image_zxid:
+            return
         if not replica.pending or replica.pending[0].zxid != zxid:
             self._fail(f"it commits {zxid:#x}, which is not the next")
             return

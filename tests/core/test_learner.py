@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from coterie.core.effects import Epochs
+from coterie.core.image import ImageWriter
 from coterie.core.learner import Learner
 from coterie.core.member import Member
 from coterie.core.tree import Tree
@@ -108,6 +109,23 @@ def test_txns_then_the_epoch_then_the_acknowledgement() -> None:
     assert not fake.member.server.serving
     fake.hears(Kind.UPTODATE, -1)
     assert fake.member.server.serving
+
+
+def test_what_a_tree_already_holds_is_not_taken_again() -> None:
+    """ZooKeeper's leader queues txns first and then sends a tree that holds some of them."""
+    fake = Fake()
+    fake.lead(1)
+    fake.member.take()
+    fake.member.epochs_saved()
+    fake.hears(Kind.SNAP, 3)
+    fake.member.heard(fake.link, ImageWriter(Tree()).step(100))
+    assert fake.member.take().install is not None
+    fake.member.installed()
+    for zxid in (2, 3, 4):
+        fake.proposal(zxid)
+        fake.hears(Kind.COMMIT, zxid)
+    assert fake.member.role is not None
+    assert [txn.zxid for txn in fake.member.take().appends] == [4]
 
 
 def test_a_gap_between_proposals_ends_it() -> None:
