@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from coterie.values import ACL, ANYONE, CREATOR_ALL_ACL, CreateMode, Perms
 from coterie.wire import requests
@@ -528,3 +530,78 @@ def test_what_was_done_is_counted(slow: Alone) -> None:
     assert stats.requests == {Op.CREATE: 1, Op.GET_DATA: 1, Op.EXISTS: 1}
     assert (stats.latency_min_ms, stats.latency_max_ms, stats.latency_total_ms) == (0, 30, 30)
     assert (connection.last_op, connection.last_xid, connection.last_zxid) == ("EXIS", 3, 2)
+
+
+# Whatever comes, in whatever order
+
+HELLO = requests.ConnectRequest(0, 0, 400, 0, bytes(16)).encode()
+PACKETS: list[tuple[int, Record | bytes]] = [
+    (Op.CREATE, create(b"/a", b"", CreateMode.EPHEMERAL)),
+    (Op.CREATE, create(b"/")),
+    (Op.DELETE, requests.DeleteRequest(b"/a", -1)),
+    (Op.MULTI, requests.write_multi([(Op.CREATE, create(b"/b"))] * 2)),
+    (Op.MULTI, b"undecodable"),
+    (Op.SET_DATA, b""),
+    (Op.GET_DATA, read(b"/a", watch=True)),
+    (Op.GET_CHILDREN, read(b"/", watch=True)),
+    (Op.SET_WATCHES, requests.SetWatches(0, [b"/"], [b"/a"], [b"/"])),
+    (Op.AUTH, requests.AuthPacket(0, "digest", b"a:b")),
+    (Op.AUTH, requests.AuthPacket(0, "none", b"")),
+    (Op.AUTH, b""),
+    (Op.CLOSE_SESSION, b""),
+    (Op.PING, b""),
+    (77, b""),
+]
+chunks = st.lists(st.sampled_from(PACKETS), min_size=1, max_size=5)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.integers(0, 2), chunks),
+        st.tuples(st.just("sync"), st.integers(1, 4)),
+        st.tuples(st.just("tick"), st.integers(1, 400)),
+        st.tuples(st.just("gone"), st.integers(0, 2)),
+        st.tuples(st.just("failed"), st.just(0)),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_nothing_that_clients_send_breaks_the_server(
+    history: list[tuple[int | str, int | list[tuple[int, Record | bytes]]]],
+) -> None:
+    alone = Alone(slow=True)
+    clients = [alone.stranger() for _ in range(3)]
+    for client in clients:
+        client.say(framed(HELLO + b"\0"))
+    alone.sync()
+    for step, what in history:
+        if step == "sync":
+            assert isinstance(what, int)
+            alone.sync(what)
+        elif step == "tick":
+            assert isinstance(what, int)
+            alone.tick(what)
+        elif step == "failed":
+            alone.member.log_failed("for a while")
+        elif step == "gone":
+            assert isinstance(what, int)
+            if not clients[what].closed:
+                clients[what].gone()
+                clients[what] = alone.stranger()
+                clients[what].say(framed(HELLO + b"\0"))
+        else:
+            assert isinstance(step, int)
+            assert isinstance(what, list)
+            clients[step].say(b"".join(clients[step].frame(*each) for each in what))
+        alone.turn()
+    alone.sync()
+    for client in alone.clients:
+        if not client.closed:
+            client.gone()
+    alone.sync()
+    server = alone.member.server
+    assert (server.outstanding, alone.member.outstanding_txns) == (0, 0)
+    assert server.connections == {}
+    assert server.watches.data.count() == server.watches.children.count() == 0
+    assert alone.tree.digest_mismatches == 0

@@ -146,6 +146,7 @@ def test_what_is_applied_is_no_longer_kept_as_in_flight(alone: Alone) -> None:
         return sum(isinstance(each, Change) for each in gc.get_objects())
 
     client = alone.client()
+    gc.collect()
     before = kept()
     alone.slow = True
     for i in range(9):
