@@ -552,7 +552,7 @@ PACKETS: list[tuple[int, Record | bytes]] = [
     (Op.PING, b""),
     (77, b""),
 ]
-chunks = st.lists(st.sampled_from(PACKETS), min_size=1, max_size=5)
+chunks = st.lists(st.sampled_from(PACKETS), min_size=1, max_size=12)
 steps = st.lists(
     st.one_of(
         st.tuples(st.integers(0, 2), chunks),
