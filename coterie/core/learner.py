@@ -178,8 +178,8 @@ class Learner:
         replica = self.replica
         accepted, current = replica.epochs
         self.epoch = epoch
-        if not replica.votes:
-            # Nobody counts on what it promises, and it must not keep it from anybody.
+        if epoch < accepted and not replica.votes:
+            # Nobody counts on what an observer promises, and it must not keep it from anybody.
             self._acknowledge_epoch(current)
         elif epoch < accepted:
             self._fail(f"it proposes epoch {epoch}, and {accepted} is promised")
