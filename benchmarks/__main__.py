@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import chart, report
+from benchmarks.failover import FailoverError
 from benchmarks.measure import FULL, QUICK, Bench, MeasureError
 from benchmarks.protocol import ProtocolError
 from benchmarks.report import Run
@@ -29,6 +30,7 @@ THROUGHPUT: Final = {
     "creates": ("creates-100", "creates-1k"),
 }
 OTHERS: Final = ("start", "memory", "pause")
+ENSEMBLES: Final = ("members", "failover")
 HISTORY: Final = PROJECT / "benchmarks" / "history.jsonl"
 PAGE: Final = PROJECT / "docs" / "benchmarks.md"
 PICTURE: Final = PROJECT / "docs" / "benchmarks.svg"
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         run = _run(options, servers)
-    except (MeasureError, ProtocolError, StartError, OSError) as error:
+    except (MeasureError, FailoverError, ProtocolError, StartError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -64,15 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    names = [*THROUGHPUT, *OTHERS]
+    names = [*THROUGHPUT, *OTHERS, *ENSEMBLES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: under 90 s")
     parser.add_argument(
         "--only",
         type=lambda text: _chosen(text, names),
-        default=names,
+        default=[*THROUGHPUT, *OTHERS],
         metavar="NAME,...",
-        help=f"some of: {', '.join(names)}",
+        help=f"some of: {', '.join(names)} (default: all but the last two, of three members)",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_const",
+        const=names,
+        dest="only",
+        help="the measurements of three members, too",
     )
     parser.add_argument(
         "--rounds", type=_positive, help="how many turns each load gets on each server"
@@ -125,7 +134,8 @@ def _run(options: argparse.Namespace, servers: Sequence[type[Server]]) -> Run:
         bench = Bench(servers, directory, plan, options.rounds or plan.rounds, say)
         loads = [load for name in THROUGHPUT if name in options.only for load in THROUGHPUT[name]]
         results: list[Result] = bench.throughput(loads) if loads else []
-        for name, measure in zip(OTHERS, (bench.start, bench.memory, bench.pause), strict=True):
+        measures = (bench.start, bench.memory, bench.pause, bench.members, bench.failover)
+        for name, measure in zip((*OTHERS, *ENSEMBLES), measures, strict=True):
             if name in options.only:
                 results += measure()
     finally:

@@ -4,6 +4,9 @@ Run as a process of its own: a `Job` as JSON on standard input, an `Outcome` as 
 output; SIGTERM ends the measuring early and still gives the outcome. A job is a closed loop: each
 connection keeps as many requests outstanding as the job says, and sends one for each reply.
 
+Latency is measured with one request outstanding, and with more where the job asks for it: that
+costs a little for each chunk of replies.
+
 It says how much of its time it computed (`busy`): a generator near 1 is measuring itself.
 """
 
@@ -16,6 +19,8 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -44,6 +49,10 @@ class Job:
     znodes: int = 0
     parents: int = 0
     batch: int = 1
+    others: Sequence[int] = ()
+    """The ports of further members: the connections are dealt to all, one after the other."""
+    timed: bool = False
+    """True measures latency with more than one request outstanding, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,16 @@ class LoadError(Exception):
 class Lane:
     """One connection: where its requests come from, and what is under way."""
 
-    __slots__ = ("allowance", "poll", "replies", "sent_at", "socket", "source", "unsent")
+    __slots__ = (
+        "allowance",
+        "batches",
+        "poll",
+        "replies",
+        "sent_at",
+        "socket",
+        "source",
+        "unsent",
+    )
 
     def __init__(self, connection: socket.socket, poll: select.epoll) -> None:
         self.socket = connection
@@ -77,6 +95,8 @@ class Lane:
         self.replies: Counter
         self.allowance = 0
         self.sent_at = 0.0
+        self.batches: deque[tuple[float, int]] = deque()
+        """Of a timed load: when requests were sent, and how many at once."""
         self.unsent = b""
 
     def load(self, source: Requests, replies: Counter, allowance: int) -> None:
@@ -102,6 +122,19 @@ class Lane:
             self.poll.modify(self.socket, select.EPOLLIN | select.EPOLLOUT)
         return count
 
+    def waits(self, count: int, now: float, latencies: list[float]) -> None:
+        """Note how long the next `count` replies took; as many requests are sent now."""
+        batches = self.batches
+        left = count
+        while left:
+            sent_at, size = batches.popleft()
+            if size > left:
+                batches.appendleft((sent_at, size - left))
+                size = left
+            latencies.extend([now - sent_at] * size)
+            left -= size
+        batches.append((now, count))
+
     def flush(self) -> None:
         """Send what the socket did not take before."""
         try:
@@ -115,13 +148,23 @@ class Lane:
 class Generator:
     """The sessions of a job and the loop that keeps them supplied."""
 
-    def __init__(self, port: int, connections: int, outstanding: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        connections: int,
+        outstanding: int,
+        others: Sequence[int] = (),
+        timed: bool = False,
+    ) -> None:
         self.outstanding = outstanding
+        self.timed = timed and outstanding > 1
         self.latencies: list[float] = []
         self.stopping = False
         self._unanswered = 0
         self._poll = select.epoll()
-        self._lanes = [Lane(each, self._poll) for each in open_sessions(port, connections)]
+        self._lanes = [
+            Lane(each, self._poll) for each in open_sessions([port, *others], connections)
+        ]
         self._by_descriptor = {lane.socket.fileno(): lane for lane in self._lanes}
         for lane in self._lanes:
             self._poll.register(lane.socket, select.EPOLLIN)
@@ -143,7 +186,9 @@ class Generator:
             lane.load(source, Counter(load.replies, first), allowance)
         for lane in self._lanes:
             lane.sent_at = time.monotonic()
-            self._unanswered += lane.send(self.outstanding)
+            count = lane.send(self.outstanding)
+            lane.batches = deque([(lane.sent_at, count)])
+            self._unanswered += count
 
     def pump(self, until: float) -> int:
         """Answer replies with requests until then, or until all is done; counts the replies."""
@@ -172,6 +217,8 @@ class Generator:
                     received_at = clock()
                     note_latency(received_at - lane.sent_at)
                     lane.sent_at = received_at
+                elif self.timed:
+                    lane.waits(count, clock(), self.latencies)
                 if lane.allowance:
                     unanswered += lane.send(count)
             now = clock()
@@ -214,11 +261,12 @@ class Generator:
             lane.socket.close()
 
 
-def open_sessions(port: int, connections: int) -> list[socket.socket]:
+def open_sessions(ports: Sequence[int], connections: int) -> list[socket.socket]:
     """Sessions by the real handshake, asked for all at once, so that they share their fsyncs."""
     opened = []
-    for _ in range(connections):
-        connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    for number in range(connections):
+        place = ("127.0.0.1", ports[number % len(ports)])
+        connection = socket.create_connection(place, timeout=PATIENCE_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(protocol.connect_request())
         opened.append(connection)
@@ -231,7 +279,7 @@ def open_sessions(port: int, connections: int) -> list[socket.socket]:
 
 
 def run(job: Job) -> Outcome:
-    generator = Generator(job.port, job.connections, job.outstanding)
+    generator = Generator(job.port, job.connections, job.outstanding, job.others, job.timed)
     signal.signal(signal.SIGTERM, generator.stop)
     outcome = _fill(generator, job) if job.znodes else _measure(generator, job)
     generator.close()

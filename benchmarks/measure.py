@@ -1,4 +1,4 @@
-"""The measurements: throughput in turns, start, memory, and the longest pause in a snapshot.
+"""The measurements: throughput in turns, start, memory, pauses, and the same of three members.
 
 Rules: servers take turns within each round, and the round's number decides who begins; only one is
 asked anything at a time; what a measurement starts it stops. A JVM is measured warm: both servers
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks import loads, protocol
+from benchmarks.ensembles import MEMBERS, Ensemble
+from benchmarks.failover import fail_over
 from benchmarks.generator import Job, Outcome
 from benchmarks.loads import LOADS
 from benchmarks.prober import Sample
@@ -26,6 +28,7 @@ from benchmarks.results import Result
 from benchmarks.servers import PROJECT, Server
 
 SHAPES: Final = ((1, 1), (48, 1), (48, 20))
+MEMBER_SHAPES: Final = (("reads", (48, 20)), ("writes", (48, 20)), ("writes", (48, 1)))
 FILL_CONNECTIONS: Final = 20
 
 _AIMS: Final = {
@@ -66,6 +69,7 @@ class Plan:
     pause_znodes: int
     pause_s_max: float
     warm_at_once: bool
+    failover_rounds: int
 
 
 FULL: Final = Plan(
@@ -80,6 +84,7 @@ FULL: Final = Plan(
     pause_znodes=1_000_000,
     pause_s_max=45.0,
     warm_at_once=False,
+    failover_rounds=7,
 )
 QUICK: Final = Plan(
     rounds=1,
@@ -93,6 +98,7 @@ QUICK: Final = Plan(
     pause_znodes=100_000,
     pause_s_max=15.0,
     warm_at_once=True,
+    failover_rounds=2,
 )
 
 
@@ -116,14 +122,16 @@ class Bench:
     def throughput(self, names: Sequence[str]) -> list[Result]:
         """Each of the loads in each shape on each server, in turns, round by round."""
         results = {
-            (name, shape): _throughput_result(name, shape) for name in names for shape in SHAPES
+            (name, shape): _throughput_result(name, shape, _AIMS.get((name, shape)))
+            for name in names
+            for shape in SHAPES
         }
         with ExitStack() as stack:
             running = [
                 stack.enter_context(_fresh(server, self.directory / server.name))
                 for server in self.servers
             ]
-            self._warm(running)
+            self._warm([[server.port] for server in running])
             for number in range(self.rounds):
                 turns = running if number % 2 == 0 else running[::-1]
                 for (name, shape), result in results.items():
@@ -135,27 +143,23 @@ class Bench:
 
     def _turn(self, server: Server, name: str, shape: tuple[int, int], result: Result) -> None:
         job = Job(server.port, name, *shape, self.plan.seconds, self.plan.ramp_s)
-        outcome = run_job(job)
-        result.add(
-            server.name,
-            outcome.per_second,
-            p50_ms=outcome.p50_ms,
-            p99_ms=outcome.p99_ms,
-            busy=outcome.busy,
-        )
+        _add_outcome(result, server.name, run_job(job))
 
-    def _warm(self, running: Sequence[Server]) -> None:
+    def _warm(self, running: Sequence[Sequence[int]]) -> None:
+        """Load on servers that are given by their ports, those of one ensemble together."""
         self.say(f"warming: {self.plan.warm_s:.0f} s of load on each server")
         workers = len(running) if self.plan.warm_at_once else 1
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(self._warm_one, running))
 
-    def _warm_one(self, server: Server) -> None:
-        with protocol.Session(server.port) as session:
-            loads.prepare(session)
-            session.call(protocol.CLOSE_SESSION)
+    def _warm_one(self, ports: Sequence[int]) -> None:
+        for port in ports:
+            with protocol.Session(port) as session:
+                loads.prepare(session)
+                session.call(protocol.CLOSE_SESSION)
+        seconds = self.plan.warm_s / len(_WARM_LOADS)
         for name in _WARM_LOADS:
-            run_job(Job(server.port, name, 48, 20, self.plan.warm_s / len(_WARM_LOADS)))
+            run_job(Job(ports[0], name, 48, 20, seconds, others=ports[1:]))
 
     def _canned_turn(self, name: str, shape: tuple[int, int], result: Result) -> None:
         """What the load generator reaches when every reply is ready beforehand."""
@@ -169,6 +173,44 @@ class Bench:
                 result.ceilings.append(run_job(job).per_second)
             finally:
                 canned.kill()
+
+    def members(self) -> list[Result]:
+        """The loads of clients that are spread over three members, in turns, round by round."""
+        results = {case: _members_result(*case) for case in MEMBER_SHAPES}
+        with self._ensembles() as running:
+            for number in range(self.rounds):
+                turns = running if number % 2 == 0 else running[::-1]
+                for (name, shape), result in results.items():
+                    for ensemble in turns:
+                        first, *others = ensemble.ports
+                        seconds, ramp_s = self.plan.seconds, self.plan.ramp_s
+                        job = Job(first, name, *shape, seconds, ramp_s, others=others, timed=True)
+                        _add_outcome(result, ensemble.name, run_job(job))
+                    self.say(f"round {number + 1} of {self.rounds}: {_last(result)}")
+        return list(results.values())
+
+    def failover(self) -> list[Result]:
+        """From kill -9 of the leader under load to the next committed write, in turns."""
+        label = f"{MEMBERS} members: kill -9 of the leader to the next committed write"
+        result = Result("failover", label, "under load", "s", False)
+        with self._ensembles() as running:
+            for number in range(self.plan.failover_rounds):
+                for ensemble in running if number % 2 == 0 else running[::-1]:
+                    result.add(ensemble.name, fail_over(ensemble))
+                self.say(f"failover {number + 1}: {_last(result)}")
+        return [result]
+
+    @contextmanager
+    def _ensembles(self) -> Iterator[list[Ensemble]]:
+        """An ensemble of each kind, warm."""
+        with ExitStack() as stack:
+            running = []
+            for kind in self.servers:
+                ensemble = Ensemble(kind, self.directory / f"three-{kind.name}")
+                stack.callback(ensemble.discard)
+                running.append(stack.enter_context(ensemble))
+            self._warm([ensemble.ports for ensemble in running])
+            yield running
 
     def start(self) -> list[Result]:
         """From spawning the process over an empty directory to the first create acknowledged."""
@@ -361,7 +403,7 @@ def _settled_mib(server: Server) -> float:
     return server.resident_bytes() / 2**20
 
 
-def _throughput_result(name: str, shape: tuple[int, int]) -> Result:
+def _throughput_result(name: str, shape: tuple[int, int], aim: float | None = None) -> Result:
     connections, outstanding = shape
     return Result(
         group=name,
@@ -369,7 +411,24 @@ def _throughput_result(name: str, shape: tuple[int, int]) -> Result:
         case=f"{connections}x{outstanding}",
         unit="/s",
         more_is_better=True,
-        aim=_AIMS.get((name, shape)),
+        aim=aim,
+    )
+
+
+def _members_result(name: str, shape: tuple[int, int]) -> Result:
+    result = _throughput_result(name, shape)
+    result.group = "members"
+    result.label = f"{MEMBERS} members: {result.label}"
+    return result
+
+
+def _add_outcome(result: Result, server: str, outcome: Outcome) -> None:
+    result.add(
+        server,
+        outcome.per_second,
+        p50_ms=outcome.p50_ms,
+        p99_ms=outcome.p99_ms,
+        busy=outcome.busy,
     )
 
 

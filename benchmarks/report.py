@@ -87,8 +87,9 @@ tickTime 2000, no connection limit, no admin server, snapCount at its default; A
 JVM's default heap and without JMX and log files. Both are under load for 15 s or more before the
 first figure. Loads are closed loops and take turns, round by round; figures are medians of the
 rounds, "of rounds" is the least and the greatest ratio of one round. 48x20 is 48 connections with
-20 requests outstanding each. The load generator shares the cores with the server: the last table
-shows what it reaches against ready-made replies, and how much of its time it computed."""
+20 requests outstanding each, spread over all members where there are three. The load generator
+shares the cores with the server: the last table shows what it reaches against ready-made replies,
+and how much of its time it computed."""
 
 
 def _machine_line(run: Run) -> str:
@@ -112,7 +113,7 @@ def _tables(results: Sequence[Result]) -> list[tuple[str, Row, list[Row]]]:
     tables: list[tuple[str, Row, list[Row]]] = [
         ("Results", _HEADINGS, [_result_row(each) for each in results]),
         (
-            "Latency with one request outstanding, ms",
+            "Latency, ms",
             _LATENCY_HEADINGS,
             [_latency_row(each) for each in latencies],
         ),

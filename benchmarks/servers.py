@@ -8,6 +8,7 @@ what would only slow it down here: no JMX agent, no log file (no SLF4J binding: 
 from __future__ import annotations
 
 import os
+import random
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -26,6 +28,8 @@ STOP_S_MAX: Final = 20.0
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
 _RETRY_S: Final = 0.002
+_PORTS: Final = range(12_000, 32_000)
+"""Below those of outgoing connections, which could hold that of a server that starts again."""
 _HANDSHAKE_S_MIN: Final = 0.05
 _DEBIAN_ENVIRONMENT: Final = Path("/etc/zookeeper/conf/environment")
 _DEBIAN_JAR: Final = "/usr/share/java/zookeeper.jar"
@@ -37,9 +41,11 @@ class StartError(Exception):
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
 
 
 def zoo_cfg(data: Path, port: int, snap_count: int | None) -> str:
@@ -84,6 +90,12 @@ class Server:
 
     def command(self, config: Path) -> list[str]:
         raise NotImplementedError
+
+    def join(self, number: int, members: Mapping[str, str]) -> None:
+        """Be a member of an ensemble, by its number and the lines that all members share."""
+        (self.data / "myid").write_text(f"{number}\n")
+        with self._config.open("a") as config:
+            config.writelines(f"{key}={value}\n" for key, value in members.items())
 
     def __enter__(self) -> Self:
         self.start()
@@ -141,6 +153,13 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process = None
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
         self._process = None
 
     def resident_bytes(self) -> int:

@@ -31,6 +31,34 @@ def test_counts_what_was_answered(
         load.close()
 
 
+def test_a_timed_load_has_a_latency_for_every_reply(responder: Responder) -> None:
+    with responder(LOADS["writes"], 3) as canned:
+        load = Generator(canned.port, 3, 20, timed=True)
+        load.begin(LOADS["writes"], [1000] * 3)
+        assert load.finish() == 3000
+        assert len(load.latencies) == 3000
+        assert 0.0 < min(load.latencies) <= max(load.latencies) < 30.0
+        load.close()
+
+
+def test_a_wait_is_from_the_batch_that_a_reply_belongs_to() -> None:
+    near, far = socket.socketpair()
+    with near, far, select.epoll() as poll:
+        lane = generator.Lane(near, poll)
+    lane.batches.append((1.0, 5))
+    waited: list[float] = []
+    for count, now in ((3, 2.0), (2, 3.0), (4, 4.0)):
+        lane.waits(count, now, waited)
+    assert waited == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.0]
+    assert list(lane.batches) == [(3.0, 1), (4.0, 4)]
+
+
+def test_connections_are_dealt_to_all_members(responder: Responder) -> None:
+    with responder(LOADS["reads"], 2) as one, responder(LOADS["reads"], 1) as other:
+        load = Generator(one.port, 3, 1, [other.port])
+        load.close()
+
+
 def test_what_does_not_fit_the_socket_is_sent_later() -> None:
     near, far = socket.socketpair()
     near.setblocking(False)

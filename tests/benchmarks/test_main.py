@@ -19,6 +19,13 @@ def test_an_unknown_measurement_is_named(capsys: pytest.CaptureFixture[str]) -> 
     assert "swims is none of reads, writes, mix, creates, start" in capsys.readouterr().err
 
 
+def test_three_members_are_measured_when_asked_for() -> None:
+    alone = command._options([]).only
+    assert not set(alone) & set(command.ENSEMBLES)
+    assert command._options(["--all"]).only == [*alone, *command.ENSEMBLES]
+    assert command._options(["--only", "failover"]).only == ["failover"]
+
+
 def test_rounds_are_one_or_more(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--rounds", "0"])

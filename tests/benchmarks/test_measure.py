@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,6 +65,40 @@ def test_pauses_within_and_before_a_snapshot() -> None:
     assert result.detail("coterie", "before_ms") == pytest.approx(5)
     assert result.detail("coterie", "late_ms") == pytest.approx(2)
     assert result.detail("coterie", "snapshot_s") == pytest.approx(10)
+
+
+class Three:
+    """An ensemble without processes."""
+
+    ports = (1, 2, 3)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_three_members_are_loaded_together_and_fail_in_turns(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order: list[str] = []
+
+    def fail(ensemble: Three) -> float:
+        order.append(ensemble.name)
+        return 0.5 * len(order)
+
+    @contextmanager
+    def running(_: Bench) -> Iterator[list[Three]]:
+        yield [Three("first"), Three("second")]
+
+    monkeypatch.setattr(measure, "fail_over", fail)
+    monkeypatch.setattr(Bench, "_ensembles", running)
+    bench = Bench([], tmp_path, QUICK, 1, lambda _: None)
+    results = bench.members()
+    assert [result.case for result in results] == ["48x20", "48x20", "48x1"]
+    assert all(result.label.startswith("3 members: ") for result in results)
+    assert {(job.port, tuple(job.others), job.timed) for job in jobs} == {(1, (2, 3), True)}
+    (result,) = bench.failover()
+    assert order == ["first", "second", "second", "first"]
+    assert result.values == {"first": [0.5, 2.0], "second": [1.0, 1.5]}
 
 
 class Idle(Server):
