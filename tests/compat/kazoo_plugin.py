@@ -1,11 +1,11 @@
-"""A pytest plugin that runs kazoo's own tests against one standalone server of ours.
+"""A pytest plugin that runs kazoo's own tests against servers of ours: one alone, or an ensemble.
 
     python -m pytest -c tests/compat/kazoo.ini -p tests.compat.kazoo_plugin --pyargs kazoo.tests
 
-`--server` says whose server it is (coterie or apache), `--excluded` runs just what is left out. It
-is started once, before the first test, and kazoo's harness gets a cluster of that one server in
-place of the three that it would start itself: its tests keep apart by a chroot each, and those
-that stop a server stop this one.
+`--server` says whose server it is (coterie or apache), `--members 3` makes it an ensemble,
+`--excluded` runs just what is left out. The servers are started once, before the first test, and
+kazoo's harness gets a cluster of them in place of that which it would start itself: its tests keep
+apart by a chroot each, and those that stop a server stop one of these.
 
 Rules: a test is left out only by an entry of `EXCLUSIONS`, which says why; an entry that fits no
 test any more is an error. What kazoo skips by itself is in pytest's own list (-rs).
@@ -25,12 +25,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import pytest
 
-from tests.compat.servers import SERVERS, Server
+from tests.compat.servers import SERVERS, Server, Settings
+from tests.interop.ensembles import Ensemble
 
 _SASL: Final = "SASL: the server has none yet"
 _TLS: Final = "TLS: the server has no secure port yet"
 _ENSEMBLE: Final = "needs three servers that are one ensemble"
-_RECONFIG: Final = "needs an ensemble: a standalone server has nothing to reconfigure"
+_RECONFIG: Final = "the members of an ensemble cannot be changed yet"
 
 
 class Exclusion(NamedTuple):
@@ -39,6 +40,8 @@ class Exclusion(NamedTuple):
     module: str
     name: str
     reason: str
+    ensembles: bool = True
+    """Whether it is left out with an ensemble, too."""
 
 
 EXCLUSIONS: Final = (
@@ -46,10 +49,12 @@ EXCLUSIONS: Final = (
     Exclusion("test_sasl", "TestSASLDigestAuthentication", _SASL),
     Exclusion("test_sasl", "TestSASLGSSAPIAuthentication", _SASL),
     Exclusion("test_client", "TestSSLClient", _TLS),
-    Exclusion("test_connection", "TestReadOnlyMode", _ENSEMBLE),
-    Exclusion("test_client", "TestClient::test_update_host_list", _ENSEMBLE),
-    Exclusion("test_eventlet_handler", "TestEventletClient::test_update_host_list", _ENSEMBLE),
-    Exclusion("test_gevent_handler", "TestGeventClient::test_update_host_list", _ENSEMBLE),
+    Exclusion("test_connection", "TestReadOnlyMode", _ENSEMBLE, False),
+    Exclusion("test_client", "TestClient::test_update_host_list", _ENSEMBLE, False),
+    Exclusion(
+        "test_eventlet_handler", "TestEventletClient::test_update_host_list", _ENSEMBLE, False
+    ),
+    Exclusion("test_gevent_handler", "TestGeventClient::test_update_host_list", _ENSEMBLE, False),
     Exclusion("test_client", "TestReconfig", _RECONFIG),
 )
 
@@ -57,6 +62,7 @@ EXCLUSIONS: Final = (
 _SETTINGS: Final = {
     "DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
 }
+_OF_ENSEMBLES: Final[Settings] = {"readonlymode.enabled": "true", "tickTime": 2000}
 
 
 class StandingServer:
@@ -87,13 +93,13 @@ class StandingServer:
 
 
 class StandingCluster:
-    """What kazoo's harness takes for its `ZookeeperCluster`: one server that was there before."""
+    """What kazoo's harness takes for its `ZookeeperCluster`: servers that were there before."""
 
-    standing: ClassVar[Server]
+    standing: ClassVar[list[Server]]
 
     def __init__(self, *, size: int, **_unused: object) -> None:
-        assert size == 1, f"the harness wants {size} servers, this plugin has one"
-        self._servers = [StandingServer(self.standing)]
+        assert size == len(self.standing), f"the harness wants {size} servers"
+        self._servers = [StandingServer(server) for server in self.standing]
 
     def __getitem__(self, index: int) -> StandingServer:
         return self._servers[index]
@@ -109,11 +115,12 @@ class StandingCluster:
         """The harness ends its cluster after every class; the next one finds ours running."""
 
     def get_logs(self) -> list[str]:
-        return [self.standing.said()]
+        return [server.said() for server in self.standing]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--server", choices=sorted(SERVERS), default="coterie")
+    parser.addoption("--members", type=int, default=1, help="an ensemble of so many")
     parser.addoption("--excluded", action="store_true", help="run just what is left out")
 
 
@@ -124,19 +131,28 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(reason)
     directory = Path(tempfile.mkdtemp(prefix="kazoo-"))
     config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
-    StandingCluster.standing = kind(directory, _SETTINGS).start()
-    config.add_cleanup(StandingCluster.standing.__exit__)
+    size: int = config.getoption("--members")
+    if size == 1:
+        alone = kind(directory, _SETTINGS).start()
+        config.add_cleanup(alone.__exit__)
+        StandingCluster.standing = [alone]
+    else:
+        kinds = [config.getoption("--server")] * size
+        ensemble = Ensemble(directory, kinds, {**_SETTINGS, **_OF_ENSEMBLES}).start()
+        config.add_cleanup(ensemble.__exit__)
+        StandingCluster.standing = list(ensemble.members.values())
     # Clients that no test stopped would mourn the server behind pytest's closing line.
     config.add_cleanup(logging.disable)
     # kazoo.testing.common cannot be imported without the libraries with which it makes key stores.
     stand_in: Any = ModuleType("kazoo.testing.common")
     stand_in.ZookeeperCluster = StandingCluster
     sys.modules["kazoo.testing.common"] = stand_in
-    os.environ |= {"ZOOKEEPER_VERSION": "3.8.0", "ZOOKEEPER_CLUSTER_SIZE": "1"}
+    os.environ |= {"ZOOKEEPER_VERSION": "3.8.0", "ZOOKEEPER_CLUSTER_SIZE": str(size)}
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"server: {config.getoption('--server')}, standalone"
+    size = config.getoption("--members")
+    return f"server: {config.getoption('--server')}, {size if size > 1 else 'standalone'}"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -144,10 +160,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what is left out; an entry of a collected module that fits no test is an error."""
     left_out = []
     modules = {_module(item) for item in items}
-    unused = {entry for entry in EXCLUSIONS if entry.module in modules}
+    alone = config.getoption("--members") == 1
+    exclusions = [entry for entry in EXCLUSIONS if alone or entry.ensembles]
+    unused = {entry for entry in exclusions if entry.module in modules}
     for item in items:
         name = item.nodeid.partition("::")[2]
-        for entry in EXCLUSIONS:
+        for entry in exclusions:
             whole = f"{name}::".startswith(f"{entry.name}::")
             if entry.module == _module(item) and whole:
                 left_out.append((item, entry.reason))

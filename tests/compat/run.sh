@@ -43,6 +43,8 @@ install_packages zookeeper libzookeeper-mt-dev gcc libc6-dev
 install_python_parts
 all_is_there
 leg "kazoo's own tests" -c tests/compat/kazoo.ini -p tests.compat.kazoo_plugin --pyargs kazoo.tests
+leg "kazoo's own tests, three members" -c tests/compat/kazoo.ini -p tests.compat.kazoo_plugin \
+	--members 3 --pyargs kazoo.tests
 leg "zkCli, the C client, Apache's server" -m compat tests/compat
 if [ -n "$failed" ]; then
 	printf '\n%s\n' "$failed"
