@@ -18,7 +18,11 @@ def test_events_come_by_time_and_those_of_one_time_in_order() -> None:
 
 def test_what_is_asked_for_meanwhile_comes_in_its_turn() -> None:
     time, seen = Time(), []
-    time.after(1, lambda: time.after(1, lambda: seen.append("nested")))
+
+    def nest() -> None:
+        time.after(1, lambda: seen.append("nested"))
+
+    time.after(1, nest)
     time.after(3, lambda: seen.append("last"))
     while time.step():
         pass
