@@ -36,6 +36,7 @@ _DIGEST_STAT: Final = Struct(">qqqqqiiiq").pack
 _QUOTAS: Final = QUOTA + b"/"
 _DIGEST_MASK: Final = 127
 _CROWD_MIN: Final = 16_384
+_SORTED_MAX: Final = 1024
 _ACLS_MAX: Final = 4096
 _REPLY_BYTES_MAX: Final = 65_536
 _REPLIES_BYTES_MAX: Final = 32 * 2**20
@@ -98,7 +99,7 @@ class Crowd:
     def batches(self) -> Iterator[list[bytes]]:
         """The members as lists, each copied when it is asked for."""
         for names in self._sets:
-            yield list(names)
+            yield _in_order(names)
 
 
 class Node:
@@ -649,4 +650,9 @@ def _batches(node: Node) -> Iterator[list[bytes]]:
     children = node.children
     if isinstance(children, Crowd):
         return children.batches()
-    return iter([list(children)] if children else ())
+    return iter([_in_order(children)] if children else ())
+
+
+def _in_order(names: set[bytes]) -> list[bytes]:
+    """A copy, in the same order in every process; of very many that would take too long."""
+    return sorted(names) if len(names) <= _SORTED_MAX else list(names)
