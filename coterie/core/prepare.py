@@ -404,11 +404,14 @@ class Prepare:
         node, children, _ = self._look(path)
         if children:
             raise NotEmptyError
+        # It may have been changed, or made again, since the reaper has seen it. (Apache's server
+        # would delete a znode that is to stay, if it stands where a container was.)
         limit_ms = ttl_ms(node.owner)
-        if is_ephemeral(node.owner) or (
-            # It was changed, or made again, since the reaper has seen it.
-            limit_ms is not None and self._time_ms - node.mtime <= limit_ms
-        ):
+        if limit_ms is None:
+            may_go = node.owner == CONTAINER_OWNER
+        else:
+            may_go = self._time_ms - node.mtime > limit_ms
+        if not may_go:
             raise BadVersionError
         self._remove(path)
         return txns.DeleteTxn(path)

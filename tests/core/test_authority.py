@@ -12,7 +12,7 @@ from coterie.core.prepare import Write
 from coterie.core.sessions import Sessions
 from coterie.core.tree import Tree
 from coterie.values import OPEN_ACL
-from coterie.wire.requests import CreateRequest, Op
+from coterie.wire.requests import CreateRequest, Op, PathRequest
 from coterie.wire.txns import CreateSessionTxn, Txn
 
 CONFIG = replace(
@@ -82,3 +82,13 @@ def test_it_knows_when_it_has_something_to_do() -> None:
     assert alone.authority.next_due_ms() is None
     alone.tick(0.0)
     assert alone.authority.next_due_ms() == 1000.0
+
+
+def test_what_was_made_in_the_place_of_a_container_stays() -> None:
+    alone = Alone()
+    alone.write(session(7))
+    request = CreateRequest(b"/c", b"", OPEN_ACL, 0).encode()
+    alone.write(Write(None, 7, 1, Op.CREATE, request))
+    alone.write(Write(None, 0, 0, Op.DELETE_CONTAINER, PathRequest(b"/c").encode()))
+    assert alone.txns[-1].type == Op.ERROR
+    assert b"/c" in alone.tree.nodes
