@@ -295,3 +295,12 @@ def test_a_tree_that_differs_anywhere_is_found() -> None:
         tree.nodes[b"/"].children = {b"/a", b"/x", b"/zookeeper"}
 
     assert "has the children" in spoiled(another_child)
+
+
+def test_the_end_of_a_session_may_be_known_though_it_is_lost() -> None:
+    log = Log()
+    kept = log.history.zxid
+    log.add(Op.CLOSE_SESSION, CloseSessionTxn([]), cxid=0)
+    log.history.cut(kept)
+    assert log.history.alive(SESSION)
+    assert SESSION in log.history.closing
