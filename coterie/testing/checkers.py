@@ -96,7 +96,7 @@ class ClientView:
         self.standing.clear()
 
     def connected(self) -> None:
-        """A connection has no watches yet; what is to be set again is `lost` from the last."""
+        """A new connection: what the last one told counts no more."""
         self._told.clear()
         self._missed.clear()
 

@@ -118,6 +118,9 @@ class History:
         """Of each session the zxid and the time-out."""
         self.ended: dict[int, int] = {}
         """Of each session that ended the zxid."""
+        self.closing: set[int] = set()
+        """Sessions whose end was numbered, though it may have been lost again: clients may be told
+        from then on."""
         self.epochs: set[int] = set()
         """The zxids of epochs that members have entered: clients see them before the first txn."""
         self.promised = 0
@@ -350,6 +353,7 @@ class History:
         if session_id in self.ended:
             raise Violation(f"{txn!r}: it had ended with {self.ended[session_id]:#x}")
         owned = self.owned(session_id)
+        self.closing.add(session_id)
         self.ended[session_id] = txn.zxid
         if self._close_session_paths and sorted(txn.body.paths) != sorted(owned):
             raise Violation(f"{txn!r} should delete {owned}")

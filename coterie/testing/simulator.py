@@ -283,7 +283,7 @@ class Simulation:
     def told_expired(self, session_id: int) -> None:
         """A client was told that there is no such session."""
         closing = self.agreement.closing if self.agreement is not None else ()
-        if session_id not in self.history.ended and session_id not in closing:
+        if session_id not in self.history.closing and session_id not in closing:
             raise Violation(f"session {session_id:#x} is said to have ended")
 
 
