@@ -197,7 +197,7 @@ class ClientView:
                 raise self._wrong(f"{request!r} was refused and done")
             self.refused.add(key)
             return
-        if op == Op.CLOSE_SESSION:
+        if op == Op.CLOSE_SESSION and not error:
             if history.ended.get(key[0]) != zxid:
                 raise self._wrong(f"told of the end of its session at {zxid:#x}")
             return
