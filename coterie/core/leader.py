@@ -311,7 +311,7 @@ class Leader:
 
     def _carry_out(self, learner: Learner, plan: Plan) -> None:
         replica = self.replica
-        # A whole tree is told by its last txn, not by the epoch: who gets it has no more than that.
+        # A whole tree is told by its last txn, not by the epoch: it has no more than that.
         zxid = replica.applied_zxid if plan.kind == Kind.SNAP else plan.zxid
         replica.note(
             f"server {learner.id} is at {learner.last_zxid:#x}: {peers.KIND_NAMES[plan.kind]} "

@@ -18,7 +18,7 @@ from coterie.core.connection import Connection
 from coterie.core.effects import Effects
 from coterie.core.link import Link
 from coterie.runtime.clients import ClientProtocol
-from coterie.storage.errors import NoStateError, StorageFailedError
+from coterie.storage.errors import StorageError, StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
 from coterie.system.clock import Clock
@@ -28,6 +28,7 @@ from coterie.wire.txns import Txn
 if TYPE_CHECKING:
     from coterie.core.member import Member
     from coterie.core.standalone import Standalone
+    from coterie.core.tree import Tree
     from coterie.runtime.peers import PeerPorts
 
 log = logging.getLogger("coterie")
@@ -137,9 +138,7 @@ class Driver:
             self._settle(lambda: store.save_epochs(epochs), lambda _: member.epochs_saved())
         if effects.truncate_after is not None:
             zxid = effects.truncate_after
-            self._settle(
-                lambda: store.truncate_after(zxid), lambda tree: member.truncated(zxid, tree)
-            )
+            self._settle(lambda: self._truncate(zxid), lambda tree: member.truncated(zxid, tree))
         if effects.install is not None:
             tree = effects.install
             self._settle(lambda: store.install(tree), lambda _: member.installed())
@@ -159,9 +158,6 @@ class Driver:
             self.begin()
             if error is None:
                 done(result)
-            elif isinstance(error, NoStateError):
-                log.error(str(error))
-                done(None)
             elif isinstance(error, StorageFailedError):
                 self.member.log_failed(str(error))
                 if self._stopping is None:
@@ -170,6 +166,17 @@ class Driver:
                 raise error
 
         self._snapshotter.submit(job, ended)
+
+    def _truncate(self, zxid: int) -> Tree | None:
+        """The tree of a log that was cut off, or None where what is here cannot give it: then the
+        leader's takes its place."""
+        try:
+            return self._store.truncate_after(zxid)
+        except StorageFailedError:
+            raise
+        except StorageError as error:
+            log.error("the log is not cut off: %s", error)
+            return None
 
     def _read_log(self, member: Member, link: Link, after_zxid: int, until_zxid: int) -> None:
         def ended(txns: list[Txn] | None, error: BaseException | None) -> None:

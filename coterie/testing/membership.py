@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from coterie.core.leader import Leader
 from coterie.core.link import ELECTION, QUORUM, Link
 from coterie.core.member import Member
-from coterie.storage.errors import NoStateError, StorageFailedError
+from coterie.storage.errors import StorageError, StorageFailedError
 from coterie.testing.agreement import Agreement, sound
 from coterie.testing.faults import ELECTION_PORT, QUORUM_PORT
 
@@ -164,10 +164,12 @@ class Links:
             result, failure = None, ""
             try:
                 result = job()
-            except NoStateError:
-                life.host.witness.mark("a member could not cut its log off and needs the tree")
             except StorageFailedError as error:
                 failure = str(error)
+            except StorageError as error:
+                # No log for a learner, no tree for this member: the leader's serves both.
+                life.host.witness.note("cannot", life.host.name, str(error))
+                life.host.witness.mark("what is on the disk did not serve, a whole tree has to")
             life.after(life.pause_ms(), partial(tell, result, failure))
 
         def tell(result: Any, failure: str) -> None:
