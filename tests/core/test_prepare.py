@@ -500,6 +500,17 @@ def test_a_multi_sees_itself(desk: Desk) -> None:
     assert desk.tree.get(b"/a") is None
 
 
+def test_what_a_multi_creates_is_logged_so_that_every_apache_can_replay_it(desk: Desk) -> None:
+    """Before 3.9 it knows no create2 there; and there, a flag is enough for a container."""
+    asked = [(Op.CREATE2, CreateMode.EPHEMERAL), (Op.CREATE, CreateMode.CONTAINER)]
+    parts = [(op, requests.CreateRequest(b"/%d" % op, b"", OPEN_ACL, mode)) for op, mode in asked]
+    txn = desk.txn(Op.MULTI, requests.write_multi(list(parts)))
+    assert isinstance(txn.body, txns.MultiTxn)
+    assert [op for op, _ in txn.body.operations] == [Op.CREATE, Op.CREATE_CONTAINER]
+    desk.land()
+    assert desk.tree.nodes[b"/%d" % Op.CREATE].owner == CONTAINER_OWNER
+
+
 def test_an_empty_multi_is_a_txn(desk: Desk) -> None:
     assert desk.multi() == []
     assert desk.in_flight[0].zxid == 1
