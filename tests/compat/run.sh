@@ -35,7 +35,7 @@ leg() {
 	shift
 	said=$(mktemp)
 	printf '\n== %s\n' "$name"
-	"$python" -m pytest -rs "$@" 2>&1 | tee "$said" || failed="$name:"$'\n'"$(tail -n 1 "$said")"
+	"$python" -m pytest -rs "$@" 2>&1 | tee "$said" || failed="$name:"$'\n'"$(grep . "$said" | tail -n 1)"
 	rm -f "$said"
 }
 
