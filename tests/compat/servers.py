@@ -169,13 +169,17 @@ class Server:
     def pause(self) -> None:
         """SIGSTOP: the process stands still, its connections stay open."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self.tell(signal.SIGSTOP)
         # Reported when the last of its threads stands.
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def resume(self) -> None:
+        self.tell(signal.SIGCONT)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         """Ask it to end; what does not listen is killed."""

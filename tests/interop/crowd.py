@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, Self
 
-from tests.interop.ensembles import TICK_MS, Ensemble, until
+from tests.interop.ensembles import ALL_WELL, TICK_MS, Ensemble, until
 from tests.interop.writers import Told, Writer, faults, prepare
 
 NAMES: Final = ("ann", "ben", "cat", "dan")
@@ -75,3 +75,25 @@ def kill_leaders(ensemble: Ensemble, crowd: Crowd, kills: int, dice: random.Rand
         ensemble.start()
     crowd.go_on()
     return led
+
+
+def bad_day(ensemble: Ensemble, crowd: Crowd, steps: int, dice: random.Random) -> None:
+    """Members are killed, one or several at once, or stand still, whoever leads."""
+    for _ in range(steps):
+        crowd.go_on()
+        time.sleep(dice.uniform(0.0, 0.3))
+        count = dice.choice((1, 1, 2, 3))
+        for number in dice.sample(sorted(ensemble.members), count):
+            if dice.random() < 0.4:
+                ensemble.pause(number)
+            else:
+                ensemble.kill(number)
+        time.sleep(dice.choice((0.0, 0.5, 2.0, 5.0)))
+        for number in dice.sample(sorted(ensemble.members), len(ensemble.members)):
+            if number in ensemble.paused:
+                ensemble.resume(number)
+            elif not ensemble[number].running:
+                ensemble.spawn(number)
+            time.sleep(dice.choice((0.0, 0.0, 0.3)))
+        until(lambda: ensemble.roles() == ALL_WELL, ensemble.said)
+    crowd.go_on()

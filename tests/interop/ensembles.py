@@ -8,6 +8,7 @@ that a test decides what is written. Of members with equal histories the highest
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -36,6 +37,7 @@ _LOOKS: Final = 3
 _SHOWN: Final = 10
 _WORD_S_MAX: Final = 1.0
 _COUNT_S_MAX: Final = 20.0
+_STACKS_S: Final = 1.0
 _SYNCS: Final = "org.apache.zookeeper.server.quorum.LearnerHandler"
 
 
@@ -217,11 +219,27 @@ class Ensemble:
 
     def trees(self) -> dict[int, dict[str, Znode]]:
         """Every znode through each member, of those that run."""
-        return {
-            number: _without_own(look(member.port, member.host))
-            for number, member in self.members.items()
-            if member.running
-        }
+        found = {}
+        for number, member in self.members.items():
+            if member.running:
+                try:
+                    found[number] = _without_own(look(member.port, member.host))
+                except TimeoutError:
+                    raise AssertionError(f"member {number} hangs\n{self._stacks()}") from None
+        return found
+
+    def _stacks(self) -> str:
+        """What the threads of Apache's members do now: a JVM tells it on SIGQUIT."""
+        asked = [m for m in self.members.values() if m.running and m.name == "apache"]
+        before = [len(member.lines()) for member in asked]
+        for member in asked:
+            member.tell(signal.SIGQUIT)
+        time.sleep(_STACKS_S)
+        return "\n".join(
+            line
+            for member, start in zip(asked, before, strict=True)
+            for line in (member.config.name, *member.lines()[start:])
+        )
 
     def same_tree(self) -> dict[str, Znode]:
         """The tree that all members have to show, znode by znode, with what each knows of it.

@@ -1,4 +1,4 @@
-"""The leader of a mixed ensemble is killed ten times under load, and nothing is lost."""
+"""Members of a mixed ensemble are killed and stand still under load, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import random
 import pytest
 
 from tests.interop.conftest import Gather
-from tests.interop.crowd import Crowd, kill_leaders
+from tests.interop.crowd import Crowd, bad_day, kill_leaders
 from tests.interop.ensembles import MIXES
 
 _KILLS = 10
+_STEPS = 5
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("mix", MIXES)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.parametrize("mix", MIXES)]
+
+
 def test_ten_leaders_are_killed(mix: str, gather: Gather) -> None:
     ensemble = gather(MIXES[mix]).start()
     with Crowd(ensemble) as crowd:
@@ -24,3 +26,10 @@ def test_ten_leaders_are_killed(mix: str, gather: Gather) -> None:
     acknowledged = sum(each.acknowledged for each in told)
     assert acknowledged > 100 * _KILLS, "too little was written to show anything"
     assert sum(each.attachments for each in told) > _KILLS
+
+
+def test_a_bad_day(mix: str, gather: Gather) -> None:
+    ensemble = gather(MIXES[mix]).start()
+    with Crowd(ensemble) as crowd:
+        bad_day(ensemble, crowd, _STEPS, random.Random(mix))
+        crowd.judge()

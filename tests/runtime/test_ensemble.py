@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.compat import raw
-from tests.interop.crowd import Crowd, kill_leaders
+from tests.interop.crowd import Crowd, bad_day, kill_leaders
 from tests.interop.ensembles import ALL_WELL, Ensemble, until
 from tests.runtime.network import Network, missing
 
@@ -49,6 +49,12 @@ def test_all_are_killed_at_once(three: Ensemble) -> None:
                 three.kill(number)
             three.start()
         crowd.go_on()
+        crowd.judge()
+
+
+def test_a_bad_day(three: Ensemble) -> None:
+    with Crowd(three) as crowd:
+        bad_day(three, crowd, 8, random.Random(1))
         crowd.judge()
 
 
