@@ -38,7 +38,7 @@ sim: $(VENV)/ready-test  ## N fresh seeds in the simulator (make sim N=10000)
 fuzz: $(VENV)/ready-fuzz  ## a coverage-guided fuzzer over the client protocol, for N inputs
 	$(BIN)/python -m tests.fuzz.guided -runs=$(N)
 
-bench: $(VENV)/ready-test  ## measure beside Apache ZooKeeper (make bench BENCH="--quick")
+bench: $(VENV)/ready-test $(if $(shell command -v cc),.fast/ready)  ## measure beside Apache ZooKeeper (make bench BENCH="--quick")
 	$(BIN)/python -m benchmarks $(BENCH)
 
 compat: $(VENV)/ready-test  ## kazoo's own tests, zkCli, the C client, Apache's server

@@ -186,10 +186,17 @@ class Server:
 
 
 class Coterie(Server):
-    """This project's server, from this checkout, in this interpreter's environment."""
+    """This project's server, from this checkout: compiled where `make fast` has made that, or as
+    it stands, in this interpreter's environment, where `COTERIE_PURE` is set or nothing was made.
+    """
 
     name = "coterie"
     title = "Coterie"
+    compiled = PROJECT / ".fast" / "bin" / "coterie"
+
+    @classmethod
+    def is_compiled(cls) -> bool:
+        return cls.compiled.exists() and not os.environ.get("COTERIE_PURE")
 
     @classmethod
     def missing(cls) -> str | None:
@@ -201,9 +208,12 @@ class Coterie(Server):
     def version(cls) -> str:
         text = (PROJECT / "coterie" / "__init__.py").read_text()
         found = re.search(r'^__version__ = "(.+)"', text, re.MULTILINE)
-        return found[1] if found else "unknown"
+        build = "compiled" if cls.is_compiled() else "pure Python"
+        return f"{found[1] if found else 'unknown'} ({build})"
 
     def command(self, config: Path) -> list[str]:
+        if self.is_compiled():
+            return [str(self.compiled), "serve", str(config)]
         return [sys.executable, "-m", "coterie", "serve", str(config)]
 
 
