@@ -69,10 +69,25 @@ def test_a_server_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
         Broken(tmp_path / "two").start()
 
 
-def test_coterie_is_served_from_this_checkout(tmp_path: Path) -> None:
+def test_coterie_is_served_from_this_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COTERIE_PURE", "1")
     assert Coterie.missing() is None
-    assert Coterie.version()[0].isdigit()
+    assert Coterie.version().endswith("(pure Python)")
     assert Coterie(tmp_path).command(Path("a.cfg"))[1:] == ["-m", "coterie", "serve", "a.cfg"]
+
+
+def test_the_compiled_build_is_taken_where_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COTERIE_PURE", raising=False)
+    monkeypatch.setattr(Coterie, "compiled", tmp_path / "coterie")
+    assert not Coterie.is_compiled()
+    (tmp_path / "coterie").touch()
+    command = Coterie(tmp_path / "data").command(Path("a.cfg"))
+    assert command == [str(tmp_path / "coterie"), "serve", "a.cfg"]
+    assert Coterie.version().endswith("(compiled)")
 
 
 def test_apache_is_found_where_debian_says(
