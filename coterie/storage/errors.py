@@ -20,10 +20,6 @@ class DirectoryLockedError(StorageError):
     """Another server works on this directory."""
 
 
-class NoStateError(StorageError):
-    """The state of a certain txn is not here any more: no snapshot is old enough."""
-
-
 class NoSnapshotError(StorageError):
     """There is data, but no snapshot that could be read."""
 

@@ -27,7 +27,6 @@ from coterie.storage.errors import (
     DamagedSnapshotError,
     DirectoryLockedError,
     NoSnapshotError,
-    NoStateError,
     StorageError,
     StorageFailedError,
     describe,
@@ -141,7 +140,7 @@ class Store:
                 self._compare(found)
         if until_zxid is not None:
             if not is_held:
-                raise NoStateError(f"{self._logs} does not hold txn {until_zxid:#x}")
+                raise StorageError(f"{self._logs} does not hold txn {until_zxid:#x}")
             tree.zxid = until_zxid
         elif fuzzy_until is not None and fuzzy_until > tree.zxid:
             self._check_end(tree.zxid, fuzzy_until)
@@ -245,14 +244,6 @@ class Store:
             raise StorageFailedError(f"the epochs cannot be written: {describe(error)}") from error
         self.epochs = new
 
-    def can_truncate(self, zxid: int) -> bool:
-        """Whether `truncate_after` can be done. Costs as much as a recovery."""
-        try:
-            self._state_at(zxid)
-        except (StorageError, OSError):
-            return False
-        return True
-
     def truncate_after(self, zxid: int) -> Tree:
         """Delete every txn beyond `zxid` and every snapshot that may hold one; what is left.
 
@@ -287,7 +278,7 @@ class Store:
                 if found.digest_zxid is None or found.digest_zxid <= zxid:
                     return self._replay(found, zxid), newer
             newer.append(name)
-        raise NoStateError(
+        raise StorageError(
             f"{self._snapshots} has no snapshot of txn {zxid:#x} or before: the history cannot "
             f"be cut off there"
         )

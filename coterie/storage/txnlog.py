@@ -26,7 +26,6 @@ from coterie.storage import segment
 from coterie.storage.errors import (
     DamagedLogError,
     LogGapError,
-    StorageError,
     StorageFailedError,
     describe,
 )
@@ -263,24 +262,6 @@ class TxnLog:
         else:
             part.check(None)
         return gone, (part.path, end)
-
-    def truncate_after(self, zxid: int) -> None:
-        """Delete every txn beyond `zxid`; the next append goes on from there.
-
-        A crash meanwhile leaves the log longer, never with a hole: the newest files go first.
-        """
-        self.close()
-        gone, cut = self.beyond(zxid)
-        if cut is None:
-            raise StorageError(
-                f"{self._directory} has no log file that reaches back to txn {zxid:#x}, behind "
-                f"which the log was to be cut off"
-            )
-        for path in gone:
-            self._files.delete(path)
-            self._files.sync_directory(self._directory)
-        self._cut(*cut)
-        self.continue_after(zxid)
 
     def continue_after(self, zxid: int) -> None:
         """Begin a new file with the next append, whose first txn will be the one after `zxid`.

@@ -187,7 +187,6 @@ def test_cutting_off_behind_any_txn(number: int) -> None:
     _fill(files, txns, snapshots=(5, 14, 20))
     store, _ = _open(files)
     zxid = txns[number].zxid
-    assert store.can_truncate(zxid)
     same(store.truncate_after(zxid), _tree(txns, zxid))
     assert store.logged_zxid == zxid
     assert "intent" not in files.names(DIRECTORY)
@@ -248,7 +247,6 @@ def test_cutting_off_where_the_state_is_not_known(zxid: int, reason: str) -> Non
     files.delete(f"{DIRECTORY}/snapshot.0")
     store, _ = _open(files)
     before = files.names(DIRECTORY)
-    assert not store.can_truncate(zxid)
     with pytest.raises(StorageError, match=reason):
         store.truncate_after(zxid)
     assert files.names(DIRECTORY) == before

@@ -13,13 +13,12 @@ from coterie.storage import segment, txnlog
 from coterie.storage.errors import (
     DamagedLogError,
     LogGapError,
-    StorageError,
     StorageFailedError,
 )
 from coterie.storage.segment import HEADER, RECORD_END
 from coterie.storage.txnlog import TxnLog, needed, padded, segments
 from coterie.system.files import Files, OSFiles
-from coterie.testing.files import Disk, FakeFiles, HaltedError
+from coterie.testing.files import Disk, HaltedError
 from coterie.wire.txns import Txn, decode
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, disk, remount
@@ -487,73 +486,6 @@ def test_whatever_call_the_power_fails_in_what_was_acknowledged_is_there(seed: i
         assert found == list(range(1, len(found) + 1))
         assert len(found) >= acknowledged
         made.kill()
-
-
-# Cutting off
-
-
-def _cut_after(files: FakeFiles, zxid: int) -> TxnLog:
-    log = _log(files)
-    log.truncate_after(zxid)
-    return log
-
-
-@pytest.mark.parametrize("zxid", [1, 2, 3, 4, 5, 6, 7])
-def test_what_is_beyond_a_zxid_is_cut_off_and_the_log_goes_on_from_there(zxid: int) -> None:
-    made, files = disk()
-    _three_files(files)
-    log = _cut_after(files, zxid)
-    kept = min(zxid, 6)
-    assert _zxids(files) == list(range(1, kept + 1))
-    author = Author(zxid)
-    if zxid <= 6:
-        _write(log, author.some(2))
-        made.crash(Random(zxid))
-        assert _zxids(made.mount()) == list(range(1, kept + 3))
-
-
-def test_cutting_off_below_the_whole_log_is_an_error() -> None:
-    _, files = disk()
-    _three_files(files)
-    files.delete(f"{DIRECTORY}/log.1")
-    log = TxnLog(files, DIRECTORY)
-    assert [txn.zxid for txn in log.scan(2)] == [3, 4, 5, 6]
-    with pytest.raises(StorageError, match="no log file that reaches back to txn 0x1"):
-        log.truncate_after(1)
-
-
-def test_a_crash_while_cutting_off_leaves_no_hole() -> None:
-    for fuse in range(40):
-        made, files = disk()
-        _three_files(files)
-        files.sync_directory(DIRECTORY)
-        log = _log(files)
-        made.fuse = fuse
-        try:
-            log.truncate_after(1)
-        except HaltedError:
-            made.crash(Random(fuse))
-            found = _zxids(made.mount())
-            assert found == list(range(1, len(found) + 1))
-            continue
-        assert fuse > 5
-        break
-    else:
-        raise AssertionError("it never came to an end")
-    made.crash(Random(1))
-    assert _zxids(made.mount()) == [1]
-
-
-def test_a_batch_that_is_not_durable_is_cut_off_too() -> None:
-    made, files = disk()
-    author = Author()
-    log = _log(files)
-    _write(log, author.some(2))
-    log.append(author.some(2))
-    log.truncate_after(2)
-    _write(log, Author(2).some(1, 50))
-    made.crash(Random(2))
-    assert _zxids(made.mount()) == [1, 2, 3]
 
 
 def test_real_files(tmp_path: Path) -> None:
