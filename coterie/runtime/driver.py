@@ -35,7 +35,7 @@ log = logging.getLogger("coterie")
 
 _RETRY_S: Final = 1.0
 _INLINE_SYNC_MS_MAX: Final = 1.0
-_SLICE_NODES: Final = 200
+_SLICE_NODES: Final = 600
 _SLICE_PAUSE_S: Final = 0.001
 _TICK_S_MAX: Final = 1.0
 _TICK_S_MIN: Final = 0.01

@@ -48,7 +48,7 @@ _GZIP_WINDOW: Final = 31
 _READ_BYTES: Final = 2**20
 _WRITE_BYTES: Final = 2**18
 _COPY_BYTES: Final = 2**20
-_SETTLE_BYTES: Final = 2**20
+_SETTLE_BYTES: Final = 2**21
 
 
 def name(zxid: int) -> str:
