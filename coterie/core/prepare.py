@@ -160,8 +160,6 @@ class Prepare:
             return self._multi(reader)
         if write.op in (Op.CREATE_SESSION, Op.CLOSE_SESSION):
             self.zxid += 1
-            if write.op == Op.CLOSE_SESSION and self._has_ended(write):
-                return self._finish(Op.ERROR, txns.ErrorTxn(SessionExpiredError.code))
             body = self._session(write, reader)
             return self._finish(write.op, body)
         request = requests.TABLE[write.op].request.read(reader)
@@ -245,13 +243,6 @@ class Prepare:
                 self._changes[path] = before
         self._shares = {}
         self.digest = digest
-
-    def _has_ended(self, write: Write) -> bool:
-        """Whether a client asks for the end of a session that is at its end already."""
-        if write.connection is None and write.owner is None:
-            return False
-        session = self._sessions.by_id.get(write.session_id)
-        return session is None or session.closing
 
     def _session(self, write: Write, reader: Reader) -> Record:
         if write.op == Op.CREATE_SESSION:

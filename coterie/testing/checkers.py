@@ -198,7 +198,7 @@ class ClientView:
             self.refused.add(key)
             return
         if op == Op.CLOSE_SESSION and not error:
-            if history.ended.get(key[0]) != zxid:
+            if (key[0], zxid) not in history.closes:
                 raise self._wrong(f"told of the end of its session at {zxid:#x}")
             return
         if history.of_request.get(key) != zxid:

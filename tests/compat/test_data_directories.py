@@ -94,7 +94,9 @@ def test_there_and_back(first: str, second: str, how: str, start: Start, tmp_pat
         found = look(server.port)
         _same(grown, found)
         assert len(found) > 500
-        _no_digest_differs(server)
+        if (first, how) != ("apache", "snapshots"):
+            # Apache writes a snapshot while txns come in; its digest need not be that of its end.
+            _no_digest_differs(server)
         _sessions_live(server, garden, ("spring", "summer"))
         grow(server.port, "autumn", garden)
         if how == "restart":

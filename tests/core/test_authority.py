@@ -92,13 +92,3 @@ def test_what_was_made_in_the_place_of_a_container_stays() -> None:
     alone.write(Write(None, 0, 0, Op.DELETE_CONTAINER, PathRequest(b"/c").encode()))
     assert alone.txns[-1].type == Op.ERROR
     assert b"/c" in alone.tree.nodes
-
-
-def test_a_session_ends_once_also_when_its_client_asks_as_it_expires() -> None:
-    alone = Alone()
-    link = Link(QUORUM)
-    alone.write(session(7, link))
-    expired = alone.authority.number(Write(None, 7, 0, Op.CLOSE_SESSION, b""), 0.0, WALL_MS)
-    asked = Write(None, 7, 3, Op.CLOSE_SESSION, b"", owner=link)
-    assert expired.type == Op.CLOSE_SESSION
-    assert alone.authority.number(asked, 0.0, WALL_MS).type == Op.ERROR

@@ -229,8 +229,9 @@ def test_a_session_begins_and_ends_once_with_its_ephemerals() -> None:
     log.create(b"/e", flags=1)
     log.add(Op.CLOSE_SESSION, CloseSessionTxn([b"/e"]), cxid=0)
     assert log.history.at(b"/e", log.history.zxid) is None
+    log.add(Op.CLOSE_SESSION, CloseSessionTxn([]), cxid=0)
     with pytest.raises(Violation, match="had ended"):
-        log.add(Op.CLOSE_SESSION, CloseSessionTxn([]), cxid=0)
+        log.add(Op.CLOSE_SESSION, CloseSessionTxn([b"/e"]), cxid=0)
 
 
 def test_a_session_that_ended_writes_nothing_more_and_its_id_is_used_up() -> None:
