@@ -81,7 +81,6 @@ def test_every_module_has_its_tests() -> None:
 
 _TESTED_ELSEWHERE = {
     "core/effects.py": "a page of lists, used by every test of the machines",
-    "cli/serve.py": "tests/runtime/test_process.py runs it for real",
     "storage/errors.py": "every test of storage meets them",
 }
 """May only shrink."""
