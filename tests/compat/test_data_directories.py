@@ -7,6 +7,7 @@ data, ACL and Stat, writes more and is killed, and A has to show all of that. Se
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,10 +47,20 @@ def _same(before: dict[str, Znode], after: dict[str, Znode]) -> None:
     assert not different, "\n".join(different)
 
 
-def _no_digest_differs(server: Server) -> None:
+def _mismatches(server: Server) -> int:
     """Each txn in the log carries a digest of the tree: a server compares it as it replays."""
     numbers = dict(line.split("\t") for line in raw.word(server.port, b"mntr").splitlines())
-    assert numbers["zk_digest_mismatches_count"] == "0"
+    return int(numbers["zk_digest_mismatches_count"])
+
+
+def _mismatches_to_apache(start: Start, files: Path, settings: Settings) -> int:
+    """What Apache's server finds in a copy of a directory.
+
+    It writes a snapshot while txns come in, and seldom, under load, the digest in a snapshot is
+    not that of what it holds: then Apache's server counts that itself when it starts.
+    """
+    with _serving(start, "apache", files, settings) as server:
+        return _mismatches(server)
 
 
 def _owned(tree: dict[str, Znode], session_id: int) -> set[str]:
@@ -90,13 +101,17 @@ def test_there_and_back(first: str, second: str, how: str, start: Start, tmp_pat
             server.start()
         grow(server.port, "summer", garden)
         grown = look(server.port)
+    copy = tmp_path.with_name(f"{tmp_path.name}-copy")
+    if first == "apache":
+        shutil.copytree(tmp_path, copy)
     with _serving(start, second, tmp_path, settings) as server:
         found = look(server.port)
         _same(grown, found)
         assert len(found) > 500
-        if (first, how) != ("apache", "snapshots"):
-            # Apache writes a snapshot while txns come in; its digest need not be that of its end.
-            _no_digest_differs(server)
+        if mismatches := _mismatches(server):
+            assert first == "apache"
+            assert _mismatches_to_apache(start, copy, settings) >= mismatches
+        shutil.rmtree(copy, ignore_errors=True)
         _sessions_live(server, garden, ("spring", "summer"))
         grow(server.port, "autumn", garden)
         if how == "restart":
@@ -106,7 +121,7 @@ def test_there_and_back(first: str, second: str, how: str, start: Start, tmp_pat
         grown = look(server.port)
     with _serving(start, first, tmp_path, settings) as server:
         _same(grown, look(server.port))
-        _no_digest_differs(server)
+        assert _mismatches(server) == 0
         _sessions_live(server, garden, ("spring", "autumn"))
         grow(server.port, "winter", garden)
         assert look(server.port)["/shared"].stat.version == 4

@@ -38,13 +38,13 @@ from coterie.wire.txns import Txn
 Patch = pytest.MonkeyPatch
 
 KEPT = {
-    "a sync was answered behind a later write of the same client": (5, 3),
-    "an observer that had promised a newer epoch could not come back": (30000, 3),
+    "a sync was answered behind a later write of the same client": (1, 3),
     "a member without a leader said that sessions were over": (30005, 3),
     "an observer saved an epoch that it had not accepted": (30041, 3),
-    "a write through a server that its session had left": (70026, 3),
+    "a write through a server that its session had left was judged as if it had not": (70026, 3),
 }
-"""Seeds that once failed, by what was wrong, with how many members."""
+"""Seeds that fail with a fault of the past, with how many members. They mean something else when
+what is drawn changes: then look for new ones with the fault put back."""
 
 
 def plan_of(seed: int, members: int, **sizes: Any) -> faults.Plan:
