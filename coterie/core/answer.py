@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from coterie import paths
 from coterie.core.acl import AccessControl, masked
-from coterie.core.tree import Node, Outcome, Tree
+from coterie.core.tree import Outcome, Tree
 from coterie.core.watches import ONE_SHOT, PERSISTENT, RECURSIVE, Watches
+from coterie.core.znode import Node
 from coterie.errors import (
     BadArgumentsError,
     MarshallingError,

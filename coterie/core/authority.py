@@ -16,7 +16,8 @@ from coterie.core.prepare import Limits, Prepare, Write
 from coterie.core.quota import Quotas
 from coterie.core.reaper import Reaper
 from coterie.core.sessions import Sessions
-from coterie.core.tree import TTL_MS_MAX, Tree
+from coterie.core.tree import Tree
+from coterie.core.znode import TTL_MS_MAX
 from coterie.wire.requests import Op, PathRequest
 from coterie.wire.txns import Txn
 

@@ -20,7 +20,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from coterie.core.tree import Node, Tree
+from coterie.core.tree import Tree
+from coterie.core.znode import Node
 from coterie.errors import MarshallingError, NoNodeError
 from coterie.paths import ROOT
 from coterie.values import ACL, ANYONE, OPEN_ACL, ACLs, Id

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Final
 from coterie import paths
 from coterie.core.acl import AccessControl
 from coterie.core.quota import Quotas
-from coterie.core.tree import (
+from coterie.core.tree import Tree
+from coterie.core.znode import (
     CONTAINER_OWNER,
     TTL_MS_MAX,
     Node,
-    Tree,
     int32,
+    is_ephemeral,
     node_digest,
     ttl_ms,
     ttl_owner,
@@ -466,11 +467,6 @@ class Prepare:
     def _reconfig(self, op: int, request: Record) -> Record:
         """A server alone has no membership to change."""
         raise ReconfigDisabledError
-
-
-def is_ephemeral(owner: int) -> bool:
-    """Whether a stored ephemeralOwner is a session: neither none, a container nor a TTL znode."""
-    return owner != 0 and owner != CONTAINER_OWNER and ttl_ms(owner) is None
 
 
 def _kind_in_multi(op: int, request: Record) -> int:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from coterie.core.tree import Tree, ttl_ms
+from coterie.core.tree import Tree
+from coterie.core.znode import ttl_ms
 
 
 class Reaper:

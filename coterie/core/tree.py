@@ -16,27 +16,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from struct import Struct
 from typing import Final
-from zlib import crc32
 
+from coterie.core.znode import (
+    CONTAINER_OWNER,
+    Node,
+    add_child,
+    batches,
+    node_digest,
+    ttl_owner,
+)
 from coterie.errors import OK, NodeExistsError, NoNodeError, RuntimeInconsistencyError
 from coterie.paths import CONFIG, QUOTA, ROOT, ZOOKEEPER
 from coterie.values import OPEN_ACL, READ_ACL, ACLs, EventType
 from coterie.wire import txns
 from coterie.wire.jute import Record
-from coterie.wire.requests import STAT, Op
+from coterie.wire.requests import Op
 from coterie.wire.txns import Txn
 
-CONTAINER_OWNER: Final = -(2**63)
-TTL_OWNER: Final = 0xFF << 56
-TTL_MS_MAX: Final = 2**40 - 1
-
-_DIGEST_STAT: Final = Struct(">qqqqqiiiq").pack
 _QUOTAS: Final = QUOTA + b"/"
 _DIGEST_MASK: Final = 127
-_CROWD_MIN: Final = 16_384
-_SORTED_MAX: Final = 1024
 _ACLS_MAX: Final = 4096
 _REPLY_BYTES_MAX: Final = 65_536
 _REPLIES_BYTES_MAX: Final = 32 * 2**20
@@ -44,120 +43,6 @@ _REPLIES_MAX: Final = 100_000
 
 Event = tuple[int, bytes, ACLs]
 """What a txn did to one znode: `EventType`, path, and the ACL that says who may hear of it."""
-
-
-def int32(value: int) -> int:
-    """`value` wrapped as Java's int: versions and sequence numbers may overflow."""
-    return (value + 2**31) % 2**32 - 2**31
-
-
-def ttl_owner(ttl_ms: int) -> int:
-    """The stored ephemeralOwner of a znode with a time to live: 0xFF, two zero bytes, the ms."""
-    return TTL_OWNER - 2**64 + ttl_ms
-
-
-def ttl_ms(owner: int) -> int | None:
-    """The time to live that an ephemeralOwner stands for, or None."""
-    if owner >> 56 == -1:
-        return owner & TTL_MS_MAX
-    return None
-
-
-class Crowd:
-    """Very many children, in many small sets: no one insert or copy may take long."""
-
-    __slots__ = ("_count", "_sets")
-
-    def __init__(self, names: set[bytes]) -> None:
-        self._sets: list[set[bytes]] = [set() for _ in range(256)]
-        self._count = 0
-        for name in names:
-            self.add(name)
-
-    def _set(self, name: bytes) -> set[bytes]:
-        return self._sets[crc32(name) & 255]
-
-    def add(self, name: bytes) -> None:
-        names = self._set(name)
-        self._count -= len(names)
-        names.add(name)
-        self._count += len(names)
-
-    def discard(self, name: bytes) -> None:
-        names = self._set(name)
-        self._count -= len(names)
-        names.discard(name)
-        self._count += len(names)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[bytes]:
-        for names in self._sets:
-            yield from names
-
-    def batches(self) -> Iterator[list[bytes]]:
-        """The members as lists, each copied when it is asked for."""
-        for names in self._sets:
-            yield _in_order(names)
-
-
-class Node:
-    """A znode. `owner` and `cversion` are as stored: the client sees others (`stat`).
-
-    `children` holds whole paths, the very objects that are the tree's keys. `reply` is the
-    encoded answer to getData and `digest` the znode's share of the tree's, both made on demand.
-    """
-
-    __slots__ = (
-        "acl",
-        "aversion",
-        "children",
-        "ctime",
-        "cversion",
-        "czxid",
-        "data",
-        "digest",
-        "mtime",
-        "mzxid",
-        "owner",
-        "pzxid",
-        "reply",
-        "version",
-    )
-
-    def __init__(self, data: bytes | None, acl: ACLs, owner: int, zxid: int, time: int) -> None:
-        self.data = data
-        self.acl = acl
-        self.owner = owner
-        self.czxid = self.mzxid = self.pzxid = zxid
-        self.ctime = self.mtime = time
-        self.version = self.cversion = self.aversion = 0
-        self.children: set[bytes] | Crowd | None = None
-        self.reply: bytes | None = None
-        self.digest: int | None = None
-
-    def stat(self) -> bytes:
-        """The 68 bytes of the Stat that clients see."""
-        children = self.children
-        count = len(children) if children else 0
-        owner = self.owner
-        return STAT.pack(
-            self.czxid,
-            self.mzxid,
-            self.ctime,
-            self.mtime,
-            self.version,
-            int32(self.cversion * 2 - count),
-            self.aversion,
-            0 if owner == CONTAINER_OWNER or owner >> 56 == -1 else owner,
-            len(self.data) if self.data else 0,
-            count,
-            self.pzxid,
-        )
-
-    def count(self) -> int:
-        return len(self.children) if self.children else 0
 
 
 class Outcome:
@@ -180,27 +65,6 @@ class Outcome:
         """The Stat of the znode as this txn left it."""
         assert self.node is not None
         return self.node.stat() if self.stat_then is None else self.stat_then
-
-
-def node_digest(path: bytes, node: Node) -> int:
-    """A znode's share of the tree's digest (version 2 of ZooKeeper's `DigestCalculator`)."""
-    if path.startswith(b"/zookeeper/"):
-        return 0
-    crc = crc32(b"" if path == ROOT else path)
-    if node.data:
-        crc = crc32(node.data, crc)
-    stat = _DIGEST_STAT(
-        node.czxid,
-        node.mzxid,
-        node.pzxid,
-        node.ctime,
-        node.mtime,
-        node.version,
-        node.cversion,
-        node.aversion,
-        node.owner,
-    )
-    return crc32(stat, crc)
 
 
 class Tree:
@@ -316,7 +180,7 @@ class Tree:
         makes a snapshot fuzzy. No step copies more than one set of a crowd.
         """
         yield ROOT, self.nodes[ROOT]
-        stack: list[Iterator[list[bytes]]] = [_batches(self.nodes[ROOT])]
+        stack: list[Iterator[list[bytes]]] = [batches(self.nodes[ROOT])]
         while stack:
             batch = next(stack[-1], None)
             if batch is None:
@@ -327,7 +191,7 @@ class Tree:
                 if node is not None:
                     yield path, node
                     if node.children:
-                        stack.append(_batches(node))
+                        stack.append(batches(node))
 
     def restore(self, path: bytes, node: Node) -> None:
         """Put a znode of a snapshot (or one that every tree has) in its place.
@@ -345,7 +209,7 @@ class Tree:
                 raise NoNodeError(path.decode("utf-8", "replace"))
             self.nodes[path] = node
             if old is None:
-                _add_child(parent, path)
+                add_child(parent, path)
             else:
                 node.children = old.children
                 self._unlist(path, old)
@@ -440,7 +304,7 @@ class Tree:
             return
         node = Node(data, acl, owner, txn.zxid, txn.time_ms)
         self.nodes[path] = node
-        _add_child(parent, path)
+        add_child(parent, path)
         self._forget(parent)
         self._list(path, node)
         self._count(path, node, 1)
@@ -633,26 +497,3 @@ class Tree:
             self.ephemerals[owner].discard(path)
             if not self.ephemerals[owner]:
                 del self.ephemerals[owner]
-
-
-def _add_child(parent: Node, path: bytes) -> None:
-    children = parent.children
-    if children is None:
-        parent.children = {path}
-    elif isinstance(children, set) and len(children) >= _CROWD_MIN:
-        parent.children = Crowd(children)
-        parent.children.add(path)
-    else:
-        children.add(path)
-
-
-def _batches(node: Node) -> Iterator[list[bytes]]:
-    children = node.children
-    if isinstance(children, Crowd):
-        return children.batches()
-    return iter([_in_order(children)] if children else ())
-
-
-def _in_order(names: set[bytes]) -> list[bytes]:
-    """A copy, in the same order in every process; of very many that would take too long."""
-    return sorted(names) if len(names) <= _SORTED_MAX else list(names)

@@ -8,7 +8,8 @@ from coterie.core.acl import AccessControl
 from coterie.core.prepare import Limits, Prepare, Write
 from coterie.core.quota import Quotas
 from coterie.core.sessions import Sessions
-from coterie.core.tree import CONTAINER_OWNER, Outcome, Tree, node_digest, ttl_owner
+from coterie.core.tree import Outcome, Tree
+from coterie.core.znode import CONTAINER_OWNER, node_digest, ttl_owner
 from coterie.errors import (
     BadArgumentsError,
     BadVersionError,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from coterie.core.reaper import Reaper
-from coterie.core.tree import CONTAINER_OWNER, Node, Tree, ttl_owner
+from coterie.core.tree import Tree
+from coterie.core.znode import CONTAINER_OWNER, Node, ttl_owner
 from coterie.values import OPEN_ACL, CreateMode
 from coterie.wire import requests
 from coterie.wire.requests import Op

@@ -7,18 +7,8 @@ from zlib import crc32
 
 import pytest
 
-from coterie.core.tree import (
-    CONTAINER_OWNER,
-    TTL_MS_MAX,
-    Crowd,
-    Event,
-    Node,
-    Outcome,
-    Tree,
-    int32,
-    ttl_ms,
-    ttl_owner,
-)
+from coterie.core.tree import Event, Outcome, Tree
+from coterie.core.znode import CONTAINER_OWNER, Crowd, Node, ttl_owner
 from coterie.errors import NodeExistsError, NoNodeError, RuntimeInconsistencyError
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, EventType, Stat
 from coterie.wire import txns
@@ -144,18 +134,6 @@ def test_only_sessions_are_shown_as_ephemeral_owners() -> None:
     assert not tree.containers
     assert not tree.ttls
     assert not tree.ephemerals
-
-
-def test_a_ttl_is_packed_as_zookeeper_packs_it() -> None:
-    assert ttl_owner(1).to_bytes(8, "big", signed=True).hex() == "ff00000000000001"
-    assert ttl_owner(TTL_MS_MAX).to_bytes(8, "big", signed=True).hex() == "ff0000ffffffffff"
-    assert ttl_ms(ttl_owner(86_400_000)) == 86_400_000
-    assert ttl_ms(CONTAINER_OWNER) is None
-    assert ttl_ms(SESSION) is None
-
-
-def test_versions_wrap_as_java_ints_do() -> None:
-    assert (int32(2**31), int32(-(2**31) - 1), int32(7)) == (-(2**31), 2**31 - 1, 7)
 
 
 def test_replaying_what_a_snapshot_holds_already_changes_nothing_but_growth() -> None:

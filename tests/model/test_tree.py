@@ -12,7 +12,8 @@ from coterie.core.acl import AccessControl
 from coterie.core.prepare import Limits, Prepare, Write
 from coterie.core.quota import Quotas
 from coterie.core.sessions import Sessions
-from coterie.core.tree import Tree, node_digest
+from coterie.core.tree import Tree
+from coterie.core.znode import node_digest
 from coterie.errors import ZooKeeperError
 from coterie.testing.model import Model, Operation, Result
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, ACLs, CreateMode, Id, Perms

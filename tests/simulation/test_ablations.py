@@ -18,8 +18,9 @@ from coterie.core.prepare import Prepare, Write
 from coterie.core.server import Server
 from coterie.core.sessions import Session, Sessions
 from coterie.core.standalone import Standalone
-from coterie.core.tree import Event, Node, Tree
+from coterie.core.tree import Event, Tree
 from coterie.core.watches import Table
+from coterie.core.znode import Node
 from coterie.errors import ZooKeeperError
 from coterie.storage import segment, snapshot, txnlog
 from coterie.storage.segment import Segment

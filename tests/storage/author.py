@@ -5,7 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-from coterie.core.tree import Node, Tree
+from coterie.core.tree import Tree
+from coterie.core.znode import Node
 from coterie.testing.files import Disk, FakeFiles
 from coterie.values import ACL, OPEN_ACL, ACLs, Id
 from coterie.wire.jute import Record
