@@ -27,7 +27,7 @@ from coterie.core.history import READ_LOG, Plan
 from coterie.core.image import ImageWriter
 from coterie.core.link import Link
 from coterie.core.prepare import Write
-from coterie.core.replica import EPOCH_SHIFT, Replica, epoch_of
+from coterie.core.replica import EPOCH_SHIFT, Replica, counter_of, epoch_of
 from coterie.errors import MarshallingError
 from coterie.wire import peers
 from coterie.wire.peers import Kind, Packet
@@ -84,7 +84,7 @@ class Learner:
         self.last_zxid = 0
         """The last txn in its log, as it said."""
         self.acked_zxid = -1
-        """How far its disk is; -1 while that does not count."""
+        """How far its disk is; it counts once the learner follows. -1: it has not said so."""
         self.forwarding = False
         """Proposals and commits are for it as well."""
         self.image: ImageWriter | None = None
@@ -349,14 +349,22 @@ class Leader:
             learner.queue.clear()
 
     def _synchronised(self, learner: Learner, zxid: int) -> None:
-        """A learner has this leader's history on its disk."""
+        """A learner has this leader's history on its disk: it acknowledges the epoch.
+
+        Apache's follower logs the proposals that came with the history by one thread and says
+        this by another (ZOOKEEPER-3911), so acknowledgements of those may come first. They are
+        kept, and count from here on.
+        """
+        if counter_of(zxid):
+            self._acknowledged(learner, zxid)
+            return
         if zxid != self.epoch << EPOCH_SHIFT:
             self._drop(learner, f"it acknowledges {zxid:#x}, not this epoch")
             return
         learner.stage = _FOLLOWS
         learner.behind_ms = self.replica.now_ms
         if learner.votes:
-            learner.acked_zxid = zxid
+            learner.acked_zxid = max(learner.acked_zxid, zxid)
             self._supporters.add(learner.id)
         if self.established:
             self._welcome(learner)
@@ -399,7 +407,7 @@ class Leader:
     def _propose(self, txn: Txn, write: Write) -> None:
         self.replica.log(txn)
         self._writes.append(write)
-        if txn.zxid & 0xFFFFFFFF >= _COUNTER_MAX:
+        if counter_of(txn.zxid) >= _COUNTER_MAX:
             self.failed = "the epoch runs out of numbers for txns"
         data = peers.packet(Kind.PROPOSAL, txn.zxid, txn.encoded)
         for learner in self.learners.values():
@@ -434,7 +442,7 @@ class Leader:
         self._commit()
 
     def _acknowledged(self, learner: Learner, zxid: int) -> None:
-        if zxid & 0xFFFFFFFF and learner.votes:
+        if counter_of(zxid) and learner.votes:
             learner.acked_zxid = max(learner.acked_zxid, zxid)
 
     def _committed_zxid(self) -> int:

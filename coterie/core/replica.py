@@ -34,6 +34,11 @@ def epoch_of(zxid: int) -> int:
     return zxid >> EPOCH_SHIFT
 
 
+def counter_of(zxid: int) -> int:
+    """How many txns its epoch has up to this one."""
+    return zxid & 0xFFFFFFFF
+
+
 class Replica(Front):
     """The state of a member, and the effects that its roles share."""
 

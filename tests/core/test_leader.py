@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from coterie.core.effects import Epochs
 from coterie.core.leader import Leader
+from coterie.core.link import QUORUM, Link
 from coterie.errors import OK
 from coterie.values import OPEN_ACL, CreateMode
-from coterie.wire import requests
+from coterie.wire import peers, requests
+from coterie.wire.peers import Kind
 from coterie.wire.requests import Op
 from tests.core.pack import Client, Pack, three
 
@@ -159,6 +161,40 @@ def test_an_empty_disk_gets_the_whole_tree_and_what_happens_meanwhile() -> None:
     assert Client(pack, 1).get(b"/a9") == b"x" * 100
     assert Client(pack, 2).create(b"/b") == OK
     pack.same()
+
+
+def test_the_end_of_the_history_may_be_acknowledged_before_the_epoch() -> None:
+    """As by Apache's follower, of which one thread logs and another says that it is up to date."""
+    pack = three()
+    pack.start(2, 3)
+    pack.run(1000)
+    client = Client(pack, 3)
+    pack.disks[2].slow = True
+    client.ask(Op.CREATE, create(b"/a"))
+    pack.run(50)
+    leader, pending = pack.members[3], pack.members[3].logged_zxid
+    link = Link(QUORUM)
+    leader.accepted(link)
+    leader.heard(link, peers.packet(Kind.FOLLOWERINFO, 0, peers.LearnerInfo(1).encode()))
+    leader.heard(link, peers.packet(Kind.ACKEPOCH, 0, peers.encode_int(0)))
+    leader.heard(link, peers.packet(Kind.ACK, pending))
+    pack.run(50)
+    assert client.frames == [], "it does not follow yet"
+    leader.heard(link, peers.packet(Kind.ACK, 1 << 32))
+    pack.run(50)
+    assert len(client.frames) == 1, "what it had acknowledged counts now"
+    assert not link.closing
+
+
+def test_another_epoch_is_no_acknowledgement_of_this_one() -> None:
+    pack = started()
+    link = Link(QUORUM)
+    leader = pack.members[3]
+    leader.accepted(link)
+    leader.heard(link, peers.packet(Kind.FOLLOWERINFO, 0, peers.LearnerInfo(1).encode()))
+    leader.heard(link, peers.packet(Kind.ACKEPOCH, 0, peers.encode_int(0)))
+    leader.heard(link, peers.packet(Kind.ACK, 7 << 32))
+    assert link.closing
 
 
 def test_a_sync_through_a_follower_waits_for_what_is_in_flight() -> None:
