@@ -16,7 +16,7 @@ from coterie.core.connection import HOLD_CLOSED, HOLD_OUTPUT, Connection
 if TYPE_CHECKING:
     from coterie.runtime.driver import Driver
 
-log = logging.getLogger("coterie")
+log = logging.getLogger("coterie.server")
 
 _UNREAD_BYTES_MAX: Final = 16 * 2**20
 _CLOSE_S_MAX: Final = 5.0
@@ -162,9 +162,10 @@ class ClientProtocol:
         if transport is not None and not transport.is_closing():
             self.send()
             transport.close()
-            self._driver.loop.call_later(_CLOSE_S_MAX, self._abort)
+            self._driver.loop.call_later(_CLOSE_S_MAX, self.abort)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Reset the connection; what was not sent is lost."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from coterie.core.tree import Tree
     from coterie.runtime.peers import PeerPorts
 
-log = logging.getLogger("coterie")
+log = logging.getLogger("coterie.server")
 
 _RETRY_S: Final = 1.0
 _INLINE_SYNC_MS_MAX: Final = 1.0
@@ -78,6 +78,8 @@ class Driver:
         self._sync_ms = 0.0
         self._failing = False
         self._stopping: asyncio.Future[None] | None = None
+        self._ended = False
+        """The disk is let go: whatever still happens on connections is not carried out."""
         self._tick_handle = loop.call_later(_TICK_S_MIN, self._tick)
 
     def begin(self) -> None:
@@ -101,7 +103,7 @@ class Driver:
         self._tick_handle = self.loop.call_later(delay_s, self._tick)
 
     def _carry_out(self) -> None:
-        while self.member.effects:
+        while self.member.effects and not self._ended:
             effects = self.member.take()
             for note in effects.notes:
                 log.info(note)
@@ -339,6 +341,16 @@ class Driver:
             self._stopping = self.loop.create_future()
             await asyncio.wait([self._stopping], timeout=10)
         self._carry_out()
+        self._end_threads()
+
+    def abandon(self) -> None:
+        """End at once: what the disk has is finished there, what waits for it is lost."""
+        self._tick_handle.cancel()
+        self._waiting.clear()
+        self._end_threads()
+
+    def _end_threads(self) -> None:
+        self._ended = True
         writer, self._writer = self._writer, None
         self._logger.close()
         self._snapshotter.close()

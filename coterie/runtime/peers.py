@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coterie.core.member import Member
     from coterie.runtime.driver import Driver
 
-log = logging.getLogger("coterie")
+log = logging.getLogger("coterie.server")
 
 _CLOSE_S_MAX: Final = 2.0
 _UNREAD_BYTES_MAX: Final = 256 * 2**20
@@ -80,6 +80,12 @@ class PeerPorts:
             task.cancel()
         for protocol in list(self.protocols.values()):
             protocol.close()
+
+    def abort_all(self) -> None:
+        for task in self._dials:
+            task.cancel()
+        for protocol in list(self.protocols.values()):
+            protocol.abort()
 
 
 class LinkProtocol:
@@ -152,9 +158,10 @@ class LinkProtocol:
         if transport is not None and not transport.is_closing():
             self.send()
             transport.close()
-            self._ports.driver.loop.call_later(_CLOSE_S_MAX, self._abort)
+            self._ports.driver.loop.call_later(_CLOSE_S_MAX, self.abort)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Reset the connection; what was not sent is lost."""
         if self._transport is not None:
             self._transport.abort()
 

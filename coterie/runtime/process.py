@@ -30,7 +30,7 @@ from coterie.system.files import OSFiles
 if TYPE_CHECKING:
     from socket import socket
 
-log = logging.getLogger("coterie")
+log = logging.getLogger("coterie.server")
 
 
 class StartError(Exception):
@@ -38,12 +38,16 @@ class StartError(Exception):
 
 
 class ServerProcess:
-    """One server in this process. `start` it within a running event loop."""
+    """One server in this process. `start` it within a running event loop.
 
-    def __init__(self, config: Config) -> None:
+    One that is `alone` in its process tunes that process to its own needs.
+    """
+
+    def __init__(self, config: Config, *, alone: bool = False) -> None:
         if not __debug__:
             raise StartError("Coterie does not run under python -O: it needs its assertions")
         self.config = config
+        self._alone = alone
         self.port = 0
         """The client port that was bound (of use when the config says 0)."""
         self._clock = SystemClock()
@@ -69,14 +73,12 @@ class ServerProcess:
                 taken.close()
             raise StartError(str(error)) from None
         self._store = store
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(2000, 10, 10**9)
+        if self._alone:
+            _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
         driver.member.server.words = Words(self._status, config.four_letter_words).answer
-        clients = ClientPort(driver, config.connections_per_ip_max, config.connections_max)
         self.port = listener.getsockname()[1]
-        protocols = [clients.protocol]
+        protocols = [self._client_protocol(driver)]
         if driver.peers is not None:
             elections = len(self._seat().election)
             protocols += [driver.peers.election] * elections
@@ -126,6 +128,11 @@ class ServerProcess:
         driver.peers = PeerPorts(driver, member)
         return driver
 
+    def _client_protocol(self, driver: Driver) -> Callable[[], asyncio.Protocol]:
+        """What makes a protocol for each connection to the client port."""
+        limits = self.config.connections_per_ip_max, self.config.connections_max
+        return ClientPort(driver, *limits).protocol
+
     def _recover(self) -> tuple[Store, Tree]:
         """Open the data directory. Raises `StorageError`, with the directory let go again."""
         store = Store(OSFiles(), self.config, dice())
@@ -174,6 +181,31 @@ class ServerProcess:
         if self._store is not None:
             self._store.close()
 
+    def abandon(self) -> None:
+        """End at once, as if the process were killed: nothing more is sent, nothing more is
+        begun, and every connection is reset. Only a write that the disk has already is finished.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        for listener in self._listeners:
+            listener.close()
+        driver = self._driver
+        if driver is not None:
+            if driver.peers is not None:
+                driver.peers.abort_all()
+            for protocol in list(driver.protocols.values()):
+                protocol.abort()
+            driver.abandon()
+        if self._store is not None:
+            self._store.close()
+
+
+def _spare_collections() -> None:
+    """What was recovered stays: the collector need not look at it, and need not look often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(2000, 10, 10**9)
+
 
 def run(config: Config, ready: Callable[[ServerProcess], None]) -> None:
     """Serve in this thread until SIGTERM or SIGINT; `ready` is called once it listens.
@@ -193,7 +225,7 @@ async def _serve(config: Config, ready: Callable[[ServerProcess], None]) -> None
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server = ServerProcess(config)
+    server = ServerProcess(config, alone=True)
     await server.start()
     ready(server)
     await stopping.wait()
