@@ -18,7 +18,7 @@ from coterie.ensemble import Ensemble
 from coterie.testing.transport import Weather
 
 if TYPE_CHECKING:
-    from coterie.testing.simulator import Simulation
+    from coterie.testing.service import Service
 
 KINDS: Final = (
     "power",
@@ -197,7 +197,7 @@ class Plan:
 class Faults:
     """Lets things fail in a simulation, one after the other, until `heal`."""
 
-    def __init__(self, simulation: Simulation, plan: Plan, dice: Random) -> None:
+    def __init__(self, simulation: Service, plan: Plan, dice: Random) -> None:
         self._simulation = simulation
         self._plan = plan
         self._dice = dice

@@ -3,29 +3,21 @@
 `coterie simulate SEED` shows one, `coterie simulate --seeds N` runs fresh ones (`campaign`). A run
 has a phase of faults, in which nothing may go wrong that was promised, and then one in which
 all is mended, after which everybody must be served again. At its end the server is stopped and its
-data recovered once more. Rules:
-- every draw comes from a generator that is made of the seed and the name of a concern, so that
-  what is added for one concern changes nothing for the others;
-- the same seed gives the same trace, in any interpreter: sort before iterating a set.
+data recovered once more. Rule: what the servers are made of, and how a run is told, is
+`service.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from random import Random
 
 from coterie.core.tree import Tree
-from coterie.storage.errors import StorageError
-from coterie.testing.agreement import Agreement
 from coterie.testing.checkers import Leases
-from coterie.testing.clock import Time
 from coterie.testing.faults import Faults, Plan
-from coterie.testing.files import HaltedError
 from coterie.testing.history import History, Violation
 from coterie.testing.host import Host
 from coterie.testing.membership import Watched
-from coterie.testing.transport import Network
+from coterie.testing.service import Service
 from coterie.testing.workload import Client
 from coterie.values import OPEN_ACL
 from coterie.wire import requests
@@ -39,20 +31,15 @@ _STEPS = 8
 """Between two looks at whether a phase is over."""
 
 
-class Simulation:
+class Simulation(Service):
     """One run: everything in it, and what is watched about it."""
 
     def __init__(self, seed: int, plan: Plan | None = None, members: int = 1) -> None:
-        self.seed = seed
         if plan is None:
-            plan = Plan.draw(self.dice("plan"))
+            plan = Plan.draw(Random(f"{seed}:plan"))
             if members > 1:
-                plan = plan.for_members(members, self.dice("ensemble"))
-        self.plan = plan
-        self.trace: list[tuple[float, str, tuple[object, ...]]] = []
-        self.marks: Counter[str] = Counter()
-        self.time = Time()
-        self.network = Network(self.time, self.dice("network"), plan.weather)
+                plan = plan.for_members(members, Random(f"{seed}:ensemble"))
+        super().__init__(seed, plan)
         self.history = History(plan.digest, plan.close_session_paths)
         rate = plan.clock_rate
         slack_ms = (3 * plan.turn_ms + 40) / rate
@@ -61,50 +48,11 @@ class Simulation:
         """What clients sent, by session and xid."""
         self.told_zxid = 0
         """The last write of which any client was told: what is asked for later comes after it."""
-        self.agreement = Agreement(self._committed) if plan.members > 1 else None
-        self.hosts = [self._make_host(id) for id in range(1, plan.members + plan.observers + 1)]
-        self.note("plan", str(plan))
-        self.clients = [
+        self.clients: list[Client] = [
             Client(f"c{number + 1}", self, self.dice(f"client {number + 1}"))
             for number in range(plan.clients)
         ]
         self.machines = [host.name for host in self.hosts] + [c.name for c in self.clients]
-
-    def _make_host(self, id: int) -> Host:
-        plan = self.plan
-
-        def dice(concern: str) -> Random:
-            return self.dice(concern if id == 1 else f"{concern} {id}")
-
-        return Host(
-            f"s{id}", self.time, self.network, plan.config(id), plan, dice, self, self.agreement
-        )
-
-    def dice(self, concern: str) -> Random:
-        return Random(f"{self.seed}:{concern}")
-
-    def host(self, name: str) -> Host:
-        return next(host for host in self.hosts if host.name == name)
-
-    # What is told of the run
-
-    def note(self, kind: str, *facts: object) -> None:
-        self.trace.append((self.time.now_ms, kind, facts))
-
-    def mark(self, name: str) -> None:
-        """Something worth counting happened."""
-        self.marks[name] += 1
-
-    def lines(self) -> list[str]:
-        """The trace, for reading and for comparing."""
-        return [
-            f"{when_ms:12.3f} {kind}: {' '.join(map(_show, facts))}"
-            for when_ms, kind, facts in self.trace
-        ]
-
-    def digest(self) -> str:
-        """The SHA-256 of the trace."""
-        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()
 
     # The run
 
@@ -117,7 +65,7 @@ class Simulation:
             client.budget = self.plan.operations // len(self.clients) + (index == 0)
         while self.time.now_ms < _FAULTS_MS_MAX and any(c.budget for c in self.clients):
             for _ in range(_STEPS):
-                self._step()
+                self.step()
         faults.heal()
         self._settle()
         for client in self.clients:
@@ -126,18 +74,6 @@ class Simulation:
         self._settle()
         self._gather()
         self._end()
-
-    def _step(self) -> None:
-        try:
-            self.time.step()
-        except HaltedError as error:
-            host = self.host(error.machine)
-            self.mark("a machine halted within a call" + ("" if host.life else " of a recovery"))
-            if error.powerless:
-                host.power_lost()
-            else:
-                host.kill()
-            self.time.after(self.plan.retry_ms, host.start)
 
     def _settle(self) -> None:
         """All is well: everybody must be served before long."""
@@ -149,7 +85,7 @@ class Simulation:
                 waiting = [client.name for client in self.clients if not client.idle]
                 raise Violation(f"all is well again, but {', '.join(waiting)} is not served")
             for _ in range(_STEPS):
-                self._step()
+                self.step()
 
     def _gather(self) -> None:
         """All is well: every member must come to have the same tree, and serve it."""
@@ -161,7 +97,7 @@ class Simulation:
                 late = [host.name for host in self.hosts if not self._is_up_to_date(host)]
                 raise Violation(f"all is well again, but {', '.join(late)} is not up to date")
             for _ in range(_STEPS):
-                self._step()
+                self.step()
         for host in self.hosts:
             assert host.life is not None
             self.history.compare(host.life.member.tree, self.history.zxid)
@@ -182,7 +118,7 @@ class Simulation:
         for host in self.hosts:
             host.stop()
             while host.life is not None:
-                self._step()
+                self.step()
             host.start()
             if host.life is None:
                 raise Violation(f"{host.name} does not start again")
@@ -190,14 +126,7 @@ class Simulation:
     # What the hosts tell
 
     def recovered(self, host: Host, tree: Tree, notes: list[str]) -> None:
-        for note in notes:
-            self.note("recovered", host.name, note)
-            if "cut off" in note:
-                self.mark("a torn tail was cut off")
-            if "older snapshot" in note:
-                self.mark("an older snapshot was used")
-            if "do not belong together" in note:
-                raise Violation(note)
+        super().recovered(host, tree, notes)
         if self.agreement is not None:
             return
         if tree.zxid > self.history.zxid:
@@ -215,17 +144,6 @@ class Simulation:
 
     def _grant(self, session_id: int, timeout_ms: int) -> None:
         self.leases.grant(session_id, timeout_ms / self.plan.clock_rate, self.time.now_ms)
-
-    def not_recovered(self, host: Host, error: StorageError) -> None:
-        if host.flips:
-            if "data/" not in str(error) and "log/" not in str(error):
-                raise Violation(f"a flipped bit was found, but the file is not named: {error}")
-            self.mark("a flipped bit was found and named")
-            host.restore()
-        elif not host.disk.sync_fails and host.disk.capacity is None:
-            raise Violation(f"{host.name} does not start: {error}")
-        else:
-            self.mark("a server did not start from a disk that failed")
 
     def stopped(self, host: Host, applied_zxid: int) -> None:
         """What is applied may have been read, so it is promised too."""
@@ -255,8 +173,7 @@ class Simulation:
                 raise Violation(f"{client.name} was told that {txn!r} was refused")
         return asked
 
-    def _committed(self, txn: Txn) -> None:
-        """A member of an ensemble shows a txn, which nobody did before."""
+    def committed(self, txn: Txn) -> None:
         self.note("is committed", txn.zxid)
         asked = self._follow(txn)
         if txn.type == Op.CLOSE_SESSION and asked is None:
@@ -265,14 +182,7 @@ class Simulation:
             self.mark("a container or a TTL znode was reaped")
 
     def entered(self, epoch: int) -> None:
-        """A member serves in an epoch."""
         self.history.epochs.add(epoch << 32)
-
-    def leads(self, host: Host) -> None:
-        """A member believes that it is the leader."""
-        self.mark("a member was elected")
-        if any(other.leads for other in self.hosts if other is not host):
-            self.mark("two would-be leaders at a time")
 
     def heard(self, host: Host, session_id: int, timeout_ms: int) -> None:
         self.leases.heard(session_id, self.time.now_ms)
@@ -290,7 +200,3 @@ class Simulation:
 def _last(client: Client) -> requests.CreateRequest:
     """What a client makes when all is well again."""
     return requests.CreateRequest(b"/last-" + client.name.encode(), b"served", OPEN_ACL, 0)
-
-
-def _show(fact: object) -> str:
-    return f"{fact:#x}" if isinstance(fact, int) and abs(fact) > 9 else str(fact)

@@ -8,10 +8,8 @@ from random import Random
 import pytest
 
 from coterie.core.tree import Tree
-from coterie.storage.errors import StorageError
 from coterie.testing.faults import Plan
 from coterie.testing.history import Violation
-from coterie.testing.host import Host
 from coterie.testing.simulator import Simulation
 from coterie.testing.workload import Client
 from coterie.wire.txns import DeleteTxn, Txn
@@ -33,13 +31,6 @@ def test_a_run_says_how_it_was_made_and_what_happened() -> None:
     assert len(simulation.digest()) == 64
 
 
-def test_every_concern_has_dice_of_its_own() -> None:
-    simulation = Simulation(1)
-    assert simulation.dice("a").random() == Simulation(1).dice("a").random()
-    assert simulation.dice("a").random() != simulation.dice("b").random()
-    assert simulation.dice("a").random() != Simulation(2).dice("a").random()
-
-
 def test_at_the_end_everybody_was_served() -> None:
     simulation = quiet()
     simulation.run()
@@ -54,30 +45,6 @@ def test_who_is_not_served_when_all_is_well_is_a_violation(
     monkeypatch.setattr(Client, "idle", property(lambda client: client.name != "c1"))
     with pytest.raises(Violation, match="all is well again, but c1 is not served"):
         quiet().run()
-
-
-def test_a_server_that_does_not_start_is_a_violation() -> None:
-    simulation = Simulation(1)
-    with pytest.raises(Violation, match="s1 does not start: broken"):
-        simulation.not_recovered(simulation.hosts[0], StorageError("broken"))
-
-
-def test_what_rotted_has_to_be_named() -> None:
-    simulation = Simulation(1)
-    host = simulation.hosts[0]
-    host.start()
-    host.kill()
-    host.rot(Random(1))
-    with pytest.raises(Violation, match="not named"):
-        simulation.not_recovered(host, StorageError("something is broken"))
-    simulation.not_recovered(host, StorageError("data/version-2/log.1 is broken"))
-    assert not host.flips
-
-
-def test_a_disk_that_fails_excuses_a_server() -> None:
-    simulation = Simulation(1)
-    simulation.hosts[0].disk.sync_fails = True
-    simulation.not_recovered(simulation.hosts[0], StorageError("broken"))
 
 
 def test_what_nobody_logged_is_not_recovered() -> None:
@@ -103,22 +70,3 @@ def test_a_session_that_lives_is_not_said_to_be_over() -> None:
     alive = next(id for id in simulation.history.born if id not in simulation.history.ended)
     with pytest.raises(Violation, match="is said to have ended"):
         simulation.told_expired(alive)
-
-
-def test_a_machine_that_halts_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-    start = Host.start
-
-    def noted(host: Host) -> None:
-        started.append(host.disk.fuse)
-        start(host)
-
-    monkeypatch.setattr(Host, "start", noted)
-    plan = Plan.draw(Random(2))
-    plan = dataclasses.replace(
-        plan, faults=frozenset({"fuse"}), faults_max=16, fault_every_ms=20.0
-    )
-    simulation = Simulation(2, plan)
-    simulation.run()
-    halts = sum(n for name, n in simulation.marks.items() if name.startswith("a machine halted"))
-    assert 0 < halts < len(started)
