@@ -1,0 +1,245 @@
+"""TLS contexts out of certificate files, for clients and servers, and why there was no TLS.
+
+Files are PEM or, where `cryptography` is installed (`pip install coterie[tls]`), PKCS12, as Java's
+keystores are; what a file is, is seen from its contents. Rules:
+- a client checks the server's certificate, and that it is for the host as the connect string names
+  it; whoever wants less makes a context of their own;
+- with a `ca` only what that signed is trusted; without one a client trusts what the system trusts,
+  and a server no client, for there anybody could get a certificate;
+- nobody is ever asked for a password at a terminal;
+- whatever is wrong with a file is one line that names it: `TLSError`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import tempfile
+from ssl import SSLContext, VerifyMode
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
+    from cryptography.x509 import Certificate
+
+_JKS_MAGIC: Final = bytes.fromhex("feedfeed")
+_DER_SEQUENCE: Final = b"\x30"
+_UNTRUSTED: Final = "no CA that is trusted here has signed its certificate"
+_REFUSED: Final = "it refuses this client's certificate"
+_BY_VERIFY_CODE: Final = {
+    9: "its certificate is not valid yet",
+    10: "its certificate has expired",
+    18: _UNTRUSTED,
+    19: _UNTRUSTED,
+    20: _UNTRUSTED,
+    21: _UNTRUSTED,
+}
+"""By OpenSSL's numbers (X509_V_ERR)."""
+_BY_REASON: Final = {
+    "WRONG_VERSION_NUMBER": "it does not speak TLS at this port",
+    "HTTP_REQUEST": "it does not speak TLS at this port",
+    "UNSUPPORTED_PROTOCOL": "it speaks no version of TLS that is allowed here",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it speaks no version of TLS that is allowed here",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate of this client",
+    "SSLV3_ALERT_BAD_CERTIFICATE": _REFUSED,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _REFUSED,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _REFUSED,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": _REFUSED,
+    "TLSV1_ALERT_UNKNOWN_CA": _REFUSED,
+    "TLSV1_ALERT_ACCESS_DENIED": _REFUSED,
+}
+"""By OpenSSL's names, of which some are older than what they now mean."""
+
+
+class TLSError(ValueError):
+    """A certificate, a key or a password that cannot be used; the message says which and why."""
+
+
+class TLSFiles(NamedTuple):
+    """The files that say who one is, and whom one trusts."""
+
+    certificate: str | None = None
+    """One's own, with what is between it and the CA; the key may be in there, too."""
+    key: str | None = None
+    password: str | None = None
+    """Of the key, or of the PKCS12 file."""
+    ca: str | None = None
+    """Certificates to trust."""
+    ca_password: str | None = None
+    """Of a PKCS12 file."""
+
+
+def client_context(files: TLSFiles | None = None) -> SSLContext:
+    """What a client connects with. Raises `TLSError`."""
+    files = files or TLSFiles()
+    if files.key is not None and files.certificate is None:
+        raise TLSError(f"{files.key} is of no use without a certificate")
+    return _context(ssl.Purpose.SERVER_AUTH, files)
+
+
+def server_context(files: TLSFiles, clients: VerifyMode = VerifyMode.CERT_REQUIRED) -> SSLContext:
+    """What a server listens with; `clients` says whether they need certificates, too."""
+    if files.certificate is None:
+        raise TLSError("a server needs a certificate")
+    if clients is not VerifyMode.CERT_NONE and files.ca is None:
+        raise TLSError("it takes a CA to check the certificates of clients")
+    context = _context(ssl.Purpose.CLIENT_AUTH, files)
+    context.verify_mode = clients
+    return context
+
+
+def wanted(tls: SSLContext | TLSFiles | bool | None) -> SSLContext | None:
+    """The context that a client's `tls=` means; None for a connection that is in the clear."""
+    if isinstance(tls, SSLContext):
+        if tls.protocol == ssl.PROTOCOL_TLS_SERVER:
+            raise TLSError("this SSLContext is for servers: it takes one of PROTOCOL_TLS_CLIENT")
+        return tls
+    if isinstance(tls, TLSFiles):
+        return client_context(tls)
+    return client_context() if tls else None
+
+
+def server_name(host: str) -> str:
+    """A host as certificates and SNI name it: without the dot of the root, without a zone."""
+    return host.partition("%")[0].removesuffix(".")
+
+
+def words(error: BaseException) -> str | None:
+    """Why TLS with a server did not come about, in one line; None if it was something else."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        message = error.verify_message.rstrip(".")
+        return _BY_VERIFY_CODE.get(error.verify_code, f"its certificate is refused: {message}")
+    if isinstance(error, ssl.SSLError):
+        return _BY_REASON.get(error.reason, f"TLS failed: {error.reason or error}")
+    return None
+
+
+def _context(purpose: ssl.Purpose, files: TLSFiles) -> SSLContext:
+    trusted = None if files.ca is None else _trusted(files.ca, files.ca_password)
+    try:
+        context = ssl.create_default_context(purpose, cadata=trusted)
+    except ssl.SSLError:
+        raise TLSError(f"{files.ca}: a certificate cannot be understood") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if files.certificate is not None:
+        _show(context, files.certificate, files)
+    return context
+
+
+def _trusted(path: str, password: str | None) -> str:
+    """Certificates as PEM."""
+    data = _read(path)
+    if _is_pem(data):
+        _demand(path, data, "CERTIFICATE")
+        return data.decode("ascii", "ignore")
+    store = _pkcs12(path, data, password)
+    held = [each.certificate for each in (store.cert, *store.additional_certs) if each]
+    if not held:
+        raise TLSError(f"{path} holds no certificate")
+    return "".join(ssl.DER_cert_to_PEM_cert(_der(each)) for each in held)
+
+
+def _show(context: SSLContext, path: str, files: TLSFiles) -> None:
+    """Let the context show a certificate and prove that it has the key."""
+    data = _read(path)
+    if not _is_pem(data):
+        if files.key is not None:
+            raise TLSError(f"{files.key} is one key too many: {path} has to hold its own")
+        _show_pkcs12(context, path, data, files.password)
+        return
+    key_path = files.key or path
+    key = _read(key_path)
+    _demand(path, data, "CERTIFICATE")
+    _demand(key_path, key, "PRIVATE KEY")
+    encrypted = b"ENCRYPTED" in key
+    if encrypted and files.password is None:
+        raise TLSError(f"{key_path} is encrypted, and no password is given")
+    try:
+        # Without a password OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(path, key_path, files.password or "")
+    except (ssl.SSLError, ValueError) as error:
+        raise TLSError(_why(error, path, key_path, encrypted)) from None
+
+
+def _why(error: Exception, path: str, key_path: str, encrypted: bool) -> str:
+    """OpenSSL says "PEM lib" to nearly everything."""
+    reason = getattr(error, "reason", None)
+    if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        return f"{key_path} is not the key of the certificate in {path}"
+    if reason:
+        return f"{path} cannot be used: {reason.replace('_', ' ').lower()}"
+    try:
+        text = _read(path).decode("ascii", "ignore")
+        SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except ssl.SSLError:
+        return f"{path}: a certificate cannot be understood"
+    if encrypted:
+        return f"the password does not open {key_path}"
+    return f"{key_path}: the private key cannot be understood"
+
+
+def _show_pkcs12(context: SSLContext, path: str, data: bytes, password: str | None) -> None:
+    store = _pkcs12(path, data, password)
+    if store.key is None or store.cert is None:
+        raise TLSError(f"{path} holds no certificate with its key")
+    from cryptography.hazmat.primitives import serialization
+
+    # OpenSSL's Python takes a key from a file only. It is encrypted: a file may outlive a crash.
+    passing = secrets.token_hex(16)
+    key = store.key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passing.encode()),
+    ).decode()
+    chain = [each.certificate for each in (store.cert, *store.additional_certs)]
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.writelines([key, *(ssl.DER_cert_to_PEM_cert(_der(each)) for each in chain)])
+        file.flush()
+        try:
+            context.load_cert_chain(file.name, password=passing)
+        except ssl.SSLError as error:
+            raise TLSError(_why(error, path, path, False)) from None
+
+
+def _pkcs12(path: str, data: bytes, password: str | None) -> PKCS12KeyAndCertificates:
+    if data.startswith(_JKS_MAGIC):
+        raise TLSError(f"{path} is of Java's old format JKS: let keytool make PKCS12 of it")
+    if not data.startswith(_DER_SEQUENCE):
+        raise TLSError(f"{path} is neither PEM nor PKCS12")
+    try:
+        from cryptography.hazmat.primitives.serialization import pkcs12
+    except ImportError:
+        raise TLSError(
+            f"{path} is not PEM, and PKCS12 needs coterie[tls] to be installed"
+        ) from None
+    try:
+        return pkcs12.load_pkcs12(data, None if password is None else password.encode())
+    except ValueError:
+        raise TLSError(
+            f"{path} is no PKCS12 file, or has a password, and none is given"
+            if password is None
+            else f"{path} is no PKCS12 file, or the password does not open it"
+        ) from None
+
+
+def _der(certificate: Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _is_pem(data: bytes) -> bool:
+    return b"-----BEGIN " in data
+
+
+def _demand(path: str, pem: bytes, what: str) -> None:
+    if f"{what}-----".encode() not in pem:
+        raise TLSError(f"{path} holds no {what.lower()}")
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise TLSError(f"cannot read {path}: {error.strerror or error}") from None
