@@ -41,6 +41,11 @@ class PeerPorts:
         """A protocol for a member that has connected to the quorum port."""
         return cast(asyncio.Protocol, LinkProtocol(self, Link(QUORUM)))
 
+    @property
+    def busy(self) -> bool:
+        """Whether there are links, or attempts to make some."""
+        return bool(self.protocols or self._dials)
+
     def dial(self, link: Link) -> None:
         """Connect a link; the machine is told whether that could be done."""
         task = self.driver.loop.create_task(self._dial(link))
