@@ -1,3 +1,34 @@
-"""Coterie: a coordination service that speaks Apache ZooKeeper's protocols and file formats."""
+"""Coterie: a coordination service that speaks Apache ZooKeeper's protocols and file formats.
+
+The names that a program needs are here: `connect` and `connect_blocking`, the clients that these
+give, what they return and what they raise. They are imported when they are first used, so that who
+starts a server does not load a client.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coterie.client.blocking import BlockingClient as BlockingClient
+    from coterie.client.blocking import connect_blocking as connect_blocking
+    from coterie.client.client import Client as Client
+    from coterie.client.client import connect as connect
+    from coterie.values import *  # noqa: F403
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "connect": "coterie.client.client",
+    "Client": "coterie.client.client",
+    "connect_blocking": "coterie.client.blocking",
+    "BlockingClient": "coterie.client.blocking",
+}
+
+
+def __getattr__(name: str) -> object:
+    for home in (_HOMES.get(name), "coterie.values", "coterie.errors"):
+        if home is not None and not name.startswith("_"):
+            module = import_module(home)
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module 'coterie' has no attribute {name!r}")

@@ -225,6 +225,26 @@ BY_CODE: Final[dict[int, type[ZooKeeperError]]] = {
 }
 
 
+class OutcomeUnknown(ConnectionLossError):  # noqa: N818
+    """The write was sent and no answer came; it may have taken effect, or may yet."""
+
+
+class NotConnectedError(ConnectionLossError):
+    """No server has taken the session."""
+
+
+class GrantLostError(ZooKeeperError):
+    """What was granted (a lock, a lease, a leadership, a claim) is not held any more."""
+
+
+class TooLargeError(BadArgumentsError):
+    """The request, or the answer to it, is larger than may be sent; nothing was sent."""
+
+
+class ForkedError(RuntimeError):
+    """The process was forked while it held this client; make another in the child."""
+
+
 class UnknownError(ZooKeeperError):
     """The server sent an error code that this version does not know."""
 

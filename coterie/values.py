@@ -138,3 +138,57 @@ class WatcherType(IntEnum):
     ANY = 3
     PERSISTENT = 4
     PERSISTENT_RECURSIVE = 5
+
+
+class SessionState(IntEnum):
+    """What a client knows of its session."""
+
+    CONNECTING = 0
+    """There is no session yet."""
+    CONNECTED = 1
+    CONNECTED_READ_ONLY = 2
+    """At a server that has no quorum: it reads what may be old, and cannot write."""
+    SUSPENDED = 3
+    """No server is there; the session may live."""
+    LOST = 4
+    """The session is over, by a server's word or by the client's own clock."""
+    CLOSED = 5
+    """The client was closed."""
+    AUTH_FAILED = 6
+    """A server refused who the client said it is; it does not try again."""
+
+    @property
+    def connected(self) -> bool:
+        return self in _CONNECTED
+
+
+_CONNECTED: Final = frozenset((SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY))
+
+
+class WatchEvent(NamedTuple):
+    """What a watch tells; of type NONE: the connection was away, look again."""
+
+    type: EventType
+    state: KeeperState
+    path: str
+
+
+class Znode(NamedTuple):
+    """What a znode holds, and its metadata."""
+
+    data: bytes
+    stat: Stat
+
+
+class Children(NamedTuple):
+    """The names of a znode's children, sorted, and its metadata."""
+
+    names: list[str]
+    stat: Stat
+
+
+class Created(NamedTuple):
+    """The path under which a znode was made, and its metadata."""
+
+    path: str
+    stat: Stat

@@ -9,6 +9,24 @@ import socket
 import sys
 
 
+class _Forks:
+    """How often this process is a copy of another."""
+
+    count = 0
+
+
+def _forked() -> None:
+    _Forks.count += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def forks() -> int:
+    """A number that is another one in a forked child."""
+    return _Forks.count
+
+
 def environment() -> dict[str, str]:
     """What the `envi` command tells, by Apache's keys where ours mean the same."""
     memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,6 +8,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 
 class PortTakenError(OSError):
@@ -64,3 +68,42 @@ async def serve(
 async def dial(address: tuple[str, int], factory: Callable[[], asyncio.Protocol]) -> None:
     """Connect to a host and port. Raises `OSError` when nobody answers there."""
     await asyncio.get_running_loop().create_connection(factory, *address)
+
+
+class Network(Protocol):
+    """How a client reaches servers; the simulator has one of its own."""
+
+    async def resolve(self, host: str, port: int) -> list[tuple[str, int]]:
+        """The addresses that a name has now. Raises `OSError` when it has none."""
+
+    async def dial(
+        self,
+        address: tuple[str, int],
+        factory: Callable[[], asyncio.Protocol],
+        tls: SSLContext | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Connect to an address. Raises `OSError` when nobody answers there.
+
+        With `tls` the server has to prove that it is `name`.
+        """
+
+
+class SystemNetwork:
+    """The network of this machine."""
+
+    async def resolve(self, host: str, port: int) -> list[tuple[str, int]]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys((str(info[4][0]), port) for info in found))
+
+    async def dial(
+        self,
+        address: tuple[str, int],
+        factory: Callable[[], asyncio.Protocol],
+        tls: SSLContext | None = None,
+        name: str | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        server_name = name if tls is not None else None
+        await loop.create_connection(factory, *address, ssl=tls, server_hostname=server_name)

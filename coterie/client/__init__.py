@@ -1,0 +1,1 @@
+"""The client: asyncio first, with a blocking twin."""

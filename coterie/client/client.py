@@ -1,0 +1,758 @@
+"""The client: one coroutine for each of ZooKeeper's operations.
+
+    async with coterie.connect("host1:2181,host2:2181/app") as zk:
+        await zk.create("/name", b"value", ephemeral=True)
+        data, stat = await zk.get("/name")
+
+Rules: a read is repeated by itself over a lost connection, a write never is; every call ends
+within `call_timeout_s`; every error names the operation and the path. Times that callers give are
+seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from coterie import paths
+from coterie.client import calls
+from coterie.client.cache import Cache
+from coterie.client.calls import Call
+from coterie.client.connection import Connection
+from coterie.client.hosts import ConnectString
+from coterie.client.session import Session, Settings
+from coterie.client.transaction import Transaction
+from coterie.client.watch import Watch
+from coterie.client.watches import Watcher
+from coterie.ensemble import Ensemble
+from coterie.errors import (
+    AuthFailedError,
+    BadArgumentsError,
+    NodeExistsError,
+    NoNodeError,
+    NotConnectedError,
+    NotEmptyError,
+    OutcomeUnknown,
+    SessionExpiredError,
+    ZooKeeperError,
+)
+from coterie.system.clock import dice as system_dice
+from coterie.system.transport import Network, SystemNetwork
+from coterie.values import (
+    ACL,
+    OPEN_ACL,
+    ACLs,
+    AddWatchMode,
+    Children,
+    Created,
+    CreateMode,
+    EventType,
+    Id,
+    KeeperState,
+    SessionState,
+    Stat,
+    WatchEvent,
+    Znode,
+)
+from coterie.wire import requests
+from coterie.wire.requests import Op
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+T = TypeVar("T")
+
+OnEvent = Callable[[WatchEvent], None]
+_CONFIG: Final = paths.CONFIG
+_ATTEMPTS: Final = 3
+_PROTECTED: Final = "_c_"
+"""How a name begins by which its maker finds it again: as Curator's, so that both know it."""
+
+
+class Client:
+    """A session with an ensemble. Use it within one event loop; make it with `connect`."""
+
+    def __init__(
+        self,
+        hosts: str,
+        settings: Settings,
+        *,
+        call_timeout_s: float,
+        tls: SSLContext | None,
+        network: Network,
+        dice: Random,
+    ) -> None:
+        self._where = ConnectString.parse(hosts)
+        self.chroot = self._where.chroot
+        self._root = self.chroot.encode()
+        self._settings = settings
+        self._call_ms = call_timeout_s * 1000.0
+        self._tls = tls
+        self._network = network
+        self._dice = dice
+        self._connection: Connection | None = None
+        self._changed: asyncio.Future[SessionState] | None = None
+        self._callbacks: list[Callable[[SessionState], None]] = []
+        self._watchers: dict[tuple[str, OnEvent], Watcher] = {}
+        self.watching: set[Watch] = set()
+        """The watches that are open."""
+
+    # The connection
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Connect, and wait until a server has taken the session.
+
+        Raises `NotConnectedError` when none has within the time-out of a call, and
+        `AuthFailedError` when one refuses who this is.
+        """
+        if self._connection is not None:
+            raise RuntimeError("a client is started once")
+        hosts = self._where.hosts
+        loop = asyncio.get_running_loop()
+        session = Session(hosts, self._settings, self._dice, loop.time() * 1000.0)
+        self._connection = Connection(
+            session, hosts, self._network, self._tls, self._dice, self._follow
+        )
+        try:
+            async with asyncio.timeout(self._call_ms / 1000.0):
+                while not self.state.connected:
+                    if self.over:
+                        raise AuthFailedError(None, "connect")
+                    await self._change()
+        except TimeoutError:
+            failure = session.failure
+            await self.close()
+            raise NotConnectedError(None, f"connect to {self._where} ({failure})") from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the session, with its ephemerals and watches. To close twice does nothing."""
+        connection = self._connection
+        if connection is None:
+            return
+        connection.begin()
+        connection.session.close()
+        connection.soon()
+        while not self.over:
+            await self._change()
+        connection.release()
+
+    @property
+    def session(self) -> Session:
+        """The machine behind this client. Raises `RuntimeError` before `start`."""
+        if self._connection is None:
+            raise RuntimeError("the client is not started: use `async with` or `start`")
+        return self._connection.session
+
+    @property
+    def state(self) -> SessionState:
+        connection = self._connection
+        return connection.session.state if connection is not None else SessionState.CONNECTING
+
+    @property
+    def over(self) -> bool:
+        """Whether the client will never be connected again."""
+        return self.state in (SessionState.CLOSED, SessionState.AUTH_FAILED)
+
+    @property
+    def session_id(self) -> int:
+        """The session's number; 0 while there is none."""
+        return self.session.id
+
+    @property
+    def session_timeout_ms(self) -> int:
+        """How long the session outlives its connection, as the server has granted it."""
+        return self.session.timeout_ms
+
+    @property
+    def last_zxid(self) -> int:
+        """The newest txn that this client has seen any sign of."""
+        return self.session.last_zxid
+
+    @property
+    def expires_ms(self) -> float | None:
+        """When the session is over by this client's own clock, unless a server answers before.
+
+        Milliseconds of the event loop's clock (`loop.time() * 1000`); None without a session.
+        """
+        session = self.session
+        return session.expires_ms if session.id else None
+
+    def now_ms(self) -> float:
+        """The clock of `expires_ms`."""
+        if self._connection is None:
+            raise RuntimeError("the client is not started: use `async with` or `start`")
+        return self._connection.now_ms()
+
+    def _follow(self, state: SessionState) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(state)
+        if self.over:
+            for watch in self.watching:
+                watch.wake()
+        for callback in list(self._callbacks):
+            callback(state)
+
+    async def _change(self) -> SessionState:
+        """Wait for the next change of state."""
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._changed)
+
+    def on_state(self, callback: Callable[[SessionState], None]) -> Callable[[], None]:
+        """Call back at every change of state, in the event loop. Gives what undoes it."""
+        self._callbacks.append(callback)
+
+        def undo() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return undo
+
+    async def states(self) -> AsyncIterator[SessionState]:
+        """The state as it is, and every one after it; ends when the client is closed."""
+        queue: asyncio.Queue[SessionState] = asyncio.Queue()
+        undo = self.on_state(queue.put_nowait)
+        try:
+            yield self.state
+            while not (self.over and queue.empty()):
+                yield await queue.get()
+        finally:
+            undo()
+
+    # Carrying a call
+
+    def _ask(self, call: Call) -> asyncio.Future[Any]:
+        connection = self._connection
+        if connection is None:
+            raise RuntimeError("the client is not started: use `async with` or `start`")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        call.deadline_ms = loop.time() * 1000.0 + self._call_ms
+        call.settle = partial(_settle, future)
+        call.cancelled = future.cancelled
+        connection.submit(call)
+        return future
+
+    def _place(self, path: str, name: str, sequential: bool = False) -> bytes:
+        """The server's path. Raises `BadArgumentsError` for one that no znode can have."""
+        try:
+            place = path.encode()
+        except (UnicodeEncodeError, AttributeError):
+            raise BadArgumentsError(repr(path), name) from None
+        if not paths.valid(place + b"1" if sequential else place):
+            raise BadArgumentsError(path, name)
+        if not self._root:
+            return place
+        return self._root if place == b"/" else self._root + place
+
+    def _shown(self, place: str) -> str:
+        """A path of the server's as the caller has it."""
+        return place[len(self.chroot) :] or "/" if self.chroot else place
+
+    def _result(self, result: Any) -> Any:
+        if isinstance(result, Created):
+            return result._replace(path=self._shown(result.path))
+        return self._shown(result) if isinstance(result, str) else result
+
+    def _watcher(self, watch: OnEvent) -> Watcher:
+        def tell(event: EventType, place: bytes) -> None:
+            path = self._shown(place.decode("utf-8", "surrogatepass"))
+            watch(WatchEvent(event, KeeperState.SYNC_CONNECTED, path))
+
+        return tell
+
+    async def _read(
+        self,
+        call: Call,
+        place: bytes,
+        watch: OnEvent | None,
+        after: int | None,
+        linearizable: bool,
+    ) -> Any:
+        """A read, from wherever it may come to be as new as is asked for."""
+        if watch is not None:
+            calls.watching(call, place, self._watcher(watch))
+        if linearizable:
+            first = self._ask(calls.check_all())
+        elif after is not None and after > self.session.last_zxid:
+            first = self._ask(calls.sync(place, call.path or ""))
+        else:
+            return await self._ask(call)
+        # Both leave at once; the server answers them in this order.
+        second = self._ask(call)
+        try:
+            await first
+        except BaseException:
+            second.cancel()
+            raise
+        return await second
+
+    # Reading
+
+    async def get(
+        self,
+        path: str,
+        *,
+        watch: OnEvent | None = None,
+        after: int | None = None,
+        linearizable: bool = False,
+    ) -> Znode:
+        """What a znode holds, and its `Stat`. Raises `NoNodeError`.
+
+        By itself it is answered by the server at hand from what it knows: never older than what
+        this client has seen, but maybe older than what others have written. `after=zxid` makes it
+        at least as new as that txn, at the cost of a round trip to the leader if this client has
+        not seen it yet; `linearizable=True` as new as anything that was written before the call,
+        at the cost of a write. `watch` is called once, when what was read has changed.
+        """
+        place = self._place(path, "get")
+        read: Znode = await self._read(calls.get(place, path), place, watch, after, linearizable)
+        return read
+
+    async def exists(
+        self,
+        path: str,
+        *,
+        watch: OnEvent | None = None,
+        after: int | None = None,
+        linearizable: bool = False,
+    ) -> Stat | None:
+        """The `Stat` of a znode, or None. The arguments are those of `get`."""
+        place = self._place(path, "exists")
+        call = calls.exists(place, path)
+        stat: Stat | None = await self._read(call, place, watch, after, linearizable)
+        return stat
+
+    async def children(
+        self,
+        path: str,
+        *,
+        watch: OnEvent | None = None,
+        after: int | None = None,
+        linearizable: bool = False,
+    ) -> list[str]:
+        """The names of a znode's children, sorted. The arguments are those of `get`."""
+        found = await self.children_with_stat(
+            path, watch=watch, after=after, linearizable=linearizable
+        )
+        return found.names
+
+    async def children_with_stat(
+        self,
+        path: str,
+        *,
+        watch: OnEvent | None = None,
+        after: int | None = None,
+        linearizable: bool = False,
+    ) -> Children:
+        """The names of a znode's children and its `Stat`. The arguments are those of `get`."""
+        place = self._place(path, "children")
+        call = calls.children(place, path)
+        found: Children = await self._read(call, place, watch, after, linearizable)
+        return found
+
+    async def get_many(self, paths: Sequence[str]) -> list[Znode | ZooKeeperError]:
+        """Several znodes in one request: each, or the error that it came to."""
+        operations: list[calls.Operation] = [
+            (Op.GET_DATA, requests.PathWatchRequest(self._place(path, "get"), False), path, "get")
+            for path in paths
+        ]
+        found: list[Znode | ZooKeeperError] = (
+            await self._ask(calls.multi_read(operations)) if operations else []
+        )
+        return found
+
+    async def get_acl(self, path: str) -> tuple[ACLs, Stat]:
+        """Who may do what with a znode."""
+        found: tuple[ACLs, Stat] = await self._ask(
+            calls.get_acl(self._place(path, "get_acl"), path)
+        )
+        return found
+
+    async def ephemerals(self, prefix: str = "/") -> list[str]:
+        """The paths of this session's ephemerals that begin with `prefix`."""
+        found = await self._ask(calls.ephemerals(self._place(prefix, "ephemerals"), prefix))
+        return [self._shown(place) for place in found]
+
+    async def count_descendants(self, path: str) -> int:
+        """How many znodes are below this one, at all depths."""
+        place = self._place(path, "count_descendants")
+        count: int = await self._ask(calls.count_descendants(place, path))
+        return count
+
+    async def who_am_i(self) -> list[Id]:
+        """The identities that the server has found this connection to have."""
+        found: list[Id] = await self._ask(calls.who_am_i())
+        return found
+
+    async def sync(self, path: str = "/") -> None:
+        """Let the server at hand catch up with the leader: reads after this see at least that."""
+        await self._ask(calls.sync(self._place(path, "sync"), path))
+
+    async def config(self) -> Ensemble:
+        """The ensemble's members, as it has them in /zookeeper/config."""
+        data, _ = await self._ask(calls.get(_CONFIG, _CONFIG.decode()))
+        return Ensemble.parse(data.decode())
+
+    # Writing
+
+    async def create(
+        self,
+        path: str,
+        data: bytes = b"",
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        container: bool = False,
+        ttl_ms: int | None = None,
+        acl: Sequence[ACL] = OPEN_ACL,
+        parents: bool = False,
+        protected: bool = False,
+    ) -> str:
+        """Make a znode, and say under which path.
+
+        `ephemeral` ones go with the session, `sequential` ones get a number behind their name,
+        `container` ones go after their last child, `ttl_ms` ones when they were not changed for
+        that long. `parents` makes what is missing above, too. `protected` marks the name so that
+        the znode is found again if the connection is lost at the wrong moment; it is for
+        ephemeral and sequential ones, and spares the caller `OutcomeUnknown`.
+
+        Raises `NodeExistsError`, `NoNodeError` (no parent), `OutcomeUnknown`.
+        """
+        created = await self.create_with_stat(
+            path,
+            data,
+            ephemeral=ephemeral,
+            sequential=sequential,
+            container=container,
+            ttl_ms=ttl_ms,
+            acl=acl,
+            parents=parents,
+            protected=protected,
+        )
+        return created.path
+
+    async def create_with_stat(
+        self,
+        path: str,
+        data: bytes = b"",
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        container: bool = False,
+        ttl_ms: int | None = None,
+        acl: Sequence[ACL] = OPEN_ACL,
+        parents: bool = False,
+        protected: bool = False,
+    ) -> Created:
+        """As `create`, with the new znode's `Stat`."""
+        mode = _mode(path, ephemeral, sequential, container, ttl_ms)
+        if protected:
+            if not (ephemeral or sequential):
+                raise BadArgumentsError(path, "create (protected, but not ephemeral)")
+            return await self._create_protected(path, data, mode, acl, ttl_ms or 0, parents)
+        return await self._create(path, data, mode, acl, ttl_ms or 0, parents)
+
+    async def _create(
+        self,
+        path: str,
+        data: bytes,
+        mode: CreateMode,
+        acl: Sequence[ACL],
+        ttl_ms: int,
+        parents: bool,
+    ) -> Created:
+        place = self._place(path, "create", mode.sequential)
+        try:
+            created = await self._ask(calls.create(place, path, data, acl, mode, ttl_ms))
+        except NoNodeError:
+            if not parents:
+                raise
+            await self.ensure(_above(path), acl)
+            created = await self._ask(calls.create(place, path, data, acl, mode, ttl_ms))
+        found: Created = self._result(created)
+        return found
+
+    async def _create_protected(
+        self,
+        path: str,
+        data: bytes,
+        mode: CreateMode,
+        acl: Sequence[ACL],
+        ttl_ms: int,
+        parents: bool,
+    ) -> Created:
+        """A create that may be repeated: what came of an earlier try is looked for first."""
+        above, _, name = path.rpartition("/")
+        mark = f"{_PROTECTED}{self._dice.getrandbits(128):032x}-" if mode.sequential else ""
+        marked = f"{above}/{mark}{name}"
+        session_id = self.session.id
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._create(marked, data, mode, acl, ttl_ms, parents)
+            except OutcomeUnknown:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except NodeExistsError:
+                if attempt == 0:
+                    raise
+            # Whatever the old connection carried is before this in the leader's order, or refused.
+            await self.sync(above or "/")
+            if mode.ephemeral and self.session.id != session_id:
+                raise SessionExpiredError(path, "create")
+            found = await self._find(above or "/", mark or name, bool(mark))
+            if found is not None and (
+                not mode.ephemeral or found.stat.ephemeral_owner == session_id
+            ):
+                return found
+        raise OutcomeUnknown(path, "create")
+
+    async def _find(self, above: str, name: str, is_mark: bool) -> Created | None:
+        """The child of that name, or whose name begins so."""
+        names = [name]
+        if is_mark:
+            names = [child for child in await self.children(above) if child.startswith(name)]
+        for child in names:
+            path = f"{above.rstrip('/')}/{child}"
+            stat = await self.exists(path)
+            if stat is not None:
+                return Created(path, stat)
+        return None
+
+    async def ensure(self, path: str, acl: Sequence[ACL] = OPEN_ACL) -> None:
+        """Make a znode, and what is missing above it, unless it is there."""
+        self._place(path, "ensure")
+        missing: list[str] = []
+        while path != "/" and await self.exists(path) is None:
+            missing.append(path)
+            path = _above(path)
+        for each in reversed(missing):
+            try:
+                await self._create(each, b"", CreateMode.PERSISTENT, acl, 0, False)
+            except NodeExistsError:
+                continue
+            except OutcomeUnknown:
+                # Whoever made it, it has to be there.
+                if await self.exists(each) is None:
+                    raise
+
+    async def set(self, path: str, data: bytes, version: int = -1) -> Stat:
+        """Change what a znode holds; with a version, only if it still has that one.
+
+        Raises `NoNodeError`, `BadVersionError`, `OutcomeUnknown`.
+        """
+        stat: Stat = await self._ask(calls.set_data(self._place(path, "set"), path, data, version))
+        return stat
+
+    async def delete(self, path: str, version: int = -1) -> None:
+        """Delete a znode without children; with a version, only if it still has that one.
+
+        Raises `NoNodeError`, `NotEmptyError`, `BadVersionError`, `OutcomeUnknown`.
+        """
+        await self._ask(calls.delete(self._place(path, "delete"), path, version))
+
+    async def delete_tree(self, path: str) -> None:
+        """Delete a znode and all below it, from the leaves up; what is gone already is no error.
+
+        It is not one change: others may see it half done, and what they make meanwhile goes, too.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                for name in await self.children(path):
+                    await self.delete_tree(f"{path.rstrip('/')}/{name}")
+                if path != "/":
+                    await self.delete(path)
+            except NoNodeError:
+                return
+            except NotEmptyError:
+                continue
+            return
+        raise NotEmptyError(path, "delete_tree")
+
+    async def set_acl(self, path: str, acl: Sequence[ACL], version: int = -1) -> Stat:
+        """Change who may do what with a znode; `version` is that of its ACL."""
+        stat: Stat = await self._ask(
+            calls.set_acl(self._place(path, "set_acl"), path, acl, version)
+        )
+        return stat
+
+    def transaction(self) -> Transaction:
+        """Several changes that all happen or none: see `Transaction`."""
+        return Transaction(self._place, self._result, self._ask)
+
+    async def add_auth(self, scheme: str, credential: str | bytes) -> None:
+        """Say who this client is; it is said again after every reconnect.
+
+        Raises `AuthFailedError`, after which the client can do nothing more.
+        """
+        secret = credential.encode() if isinstance(credential, str) else credential
+        call = calls.auth(scheme, secret)
+        connection = self._connection
+        if connection is None:
+            raise RuntimeError("the client is not started: use `async with` or `start`")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        call.deadline_ms = loop.time() * 1000.0 + self._call_ms
+        call.settle = partial(_settle, future)
+        connection.begin()
+        connection.session.authenticate(call)
+        connection.soon()
+        await future
+
+    async def reconfig(
+        self, *, joining: str = "", leaving: str = "", members: str = "", version: int = -1
+    ) -> Ensemble:
+        """Change who the members of the ensemble are. Not every server can."""
+        data, _ = await self._ask(calls.reconfig(joining, leaving, members, version))
+        return Ensemble.parse(data.decode())
+
+    # Watching
+
+    def watch(self, path: str, *, recursive: bool = False) -> Watch:
+        """Every change of a znode, or of its whole subtree, as an async iterator: see `Watch`."""
+        self._place(path, "watch")
+        return Watch(self, path, recursive=recursive)
+
+    def cache(self, path: str, *, depth: int | None = None) -> Cache:
+        """A copy of a znode and what is below it, kept up to date: see `Cache`.
+
+        `depth` 0 is the znode alone, 1 its children as well, None the whole subtree.
+        """
+        self._place(path, "cache")
+        return Cache(self, path, depth)
+
+    async def add_watch(self, path: str, mode: AddWatchMode, watch: OnEvent) -> None:
+        """Call back at every change, until `remove_watch`. `watch` is easier to use."""
+        place = self._place(path, "watch")
+        watcher = self._watchers[path, watch] = self._watcher(watch)
+        # It is there before the first event can come.
+        self.session.watches.add(mode, place, watcher)
+        try:
+            await self._ask(calls.add_watch(place, path, mode))
+        except BaseException:
+            self.session.watches.drop(mode, place, watcher)
+            self._watchers.pop((path, watch), None)
+            raise
+
+    async def remove_watch(self, path: str, mode: AddWatchMode, watch: OnEvent) -> None:
+        """Undo `add_watch`. The server is told when nobody here watches the path any more."""
+        place = self._place(path, "watch")
+        watcher = self._watchers.pop((path, watch), None)
+        if watcher is None or not self.session.watches.drop(mode, place, watcher):
+            return
+        if self.state.connected:
+            try:
+                await self._ask(calls.remove_watches(place, path))
+            except ZooKeeperError:
+                return  # What is not watched over this connection will not be over the next.
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: ZooKeeperError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
+
+
+def _mode(
+    path: str, ephemeral: bool, sequential: bool, container: bool, ttl_ms: int | None
+) -> CreateMode:
+    """Raises `BadArgumentsError` for kinds that do not go together."""
+    if (container and (ephemeral or sequential)) or (
+        ttl_ms is not None and (ephemeral or container)
+    ):
+        raise BadArgumentsError(path, "create (kinds that exclude each other)")
+    if container:
+        return CreateMode.CONTAINER
+    if ttl_ms is not None:
+        if ttl_ms <= 0:
+            raise BadArgumentsError(path, "create (a TTL is some milliseconds)")
+        return CreateMode.PERSISTENT_SEQUENTIAL_TTL if sequential else CreateMode.PERSISTENT_TTL
+    return CreateMode(1 * ephemeral + 2 * sequential)
+
+
+def connect(
+    hosts: str,
+    *,
+    session_timeout_s: float = 10.0,
+    call_timeout_s: float = 30.0,
+    connect_timeout_s: float | None = None,
+    auth: Sequence[tuple[str, str | bytes]] = (),
+    read_only: bool = False,
+    tls: SSLContext | bool | None = None,
+    sasl: tuple[str, str] | None = None,
+    request_bytes_max: int | None = None,
+    network: Network | None = None,
+    dice: Random | None = None,
+) -> Client:
+    """A client for the ensemble at `host1:port,host2:port/root`; connect it with `async with`.
+
+    `session_timeout_s` is how long the session outlives a lost connection; `call_timeout_s` ends
+    every call; `connect_timeout_s` is for one try at one server. `auth` are schemes and
+    credentials. `read_only` lets a server without a quorum serve reads. `tls` is True (the
+    system's trust) or a context; a connect string that begins with `tls://` asks for it, too.
+    `request_bytes_max` is the servers' jute.maxbuffer. `network` and `dice` are for simulations.
+
+    Raises `HostsError` (a `ValueError`) for a connect string that makes no sense.
+    """
+    from coterie.client.session import REQUEST_BYTES_MAX
+
+    if session_timeout_s <= 0 or call_timeout_s <= 0:
+        raise ValueError("a time-out is longer than nothing")
+    bare = hosts.removeprefix("tls://")
+    if bare != hosts and tls is None:
+        tls = True
+    if connect_timeout_s is None:
+        connect_timeout_s = min(session_timeout_s / 3, 3.0)
+    settings = Settings(
+        timeout_ms=round(session_timeout_s * 1000),
+        connect_ms=connect_timeout_s * 1000,
+        read_only=read_only,
+        auth=[(scheme, c.encode() if isinstance(c, str) else c) for scheme, c in auth],
+        sasl=sasl,
+        request_bytes_max=REQUEST_BYTES_MAX if request_bytes_max is None else request_bytes_max,
+    )
+    return Client(
+        bare,
+        settings,
+        call_timeout_s=call_timeout_s,
+        tls=_context(tls),
+        network=SystemNetwork() if network is None else network,
+        dice=system_dice() if dice is None else dice,
+    )
+
+
+def _context(tls: SSLContext | bool | None) -> SSLContext | None:
+    if not isinstance(tls, bool):
+        return tls
+    if not tls:
+        return None
+    from coterie.system.tls import wanted
+
+    return wanted(tls)
