@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-_SOURCE: Final = Path("coterie/client/client.py")
+_SOURCES: Final = [Path("coterie/client/carrier.py"), Path("coterie/client/client.py")]
 _TARGET: Final = Path("coterie/client/blocking.py")
+_CLASSES: Final = {"Carrier", "Client"}
 
 _LEFT_OUT: Final = {"start", "close", "states", "add_watch", "remove_watch"}
 """What the twin does by hand, or in another way."""
@@ -36,7 +37,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from coterie.client.client import Client, OnEvent, connect
+from coterie.client.carrier import OnEvent
+from coterie.client.client import Client, connect
 from coterie.client.portal import Portal
 from coterie.client.twins import BlockingCache, BlockingTransaction, BlockingWatch
 from coterie.ensemble import Ensemble
@@ -115,11 +117,11 @@ class BlockingClient:
 
 def generate() -> str:
     """The text of the twin, formatted."""
-    tree = ast.parse(_SOURCE.read_text(encoding="utf-8"))
-    client = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Client")
-    connect = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "connect")
+    nodes = [n for path in _SOURCES for n in ast.parse(path.read_text(encoding="utf-8")).body]
+    classes = [n for n in nodes if isinstance(n, ast.ClassDef) and n.name in _CLASSES]
+    connect = next(n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == "connect")
     parts = [_HEAD]
-    for node in client.body:
+    for node in [member for one in classes for member in one.body]:
         if isinstance(node, ast.FunctionDef) and node.name in _PASSED_ON:
             parts.append(_property(node))
         elif isinstance(node, ast.AsyncFunctionDef) and _is_public(node.name):
@@ -221,7 +223,7 @@ def main() -> None:
     text = generate()
     if "--check" in sys.argv:
         if not _TARGET.exists() or _TARGET.read_text(encoding="utf-8") != text:
-            sys.exit(f"{_TARGET} is not what {_SOURCE} makes it: run `make fmt`")
+            sys.exit(f"{_TARGET} is not what the client makes it: run `make fmt`")
         print(f"{_TARGET} is up to date")
     else:
         _TARGET.write_text(text, encoding="utf-8")

@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from coterie.client.client import Client, OnEvent, connect
+from coterie.client.carrier import OnEvent
+from coterie.client.client import Client, connect
 from coterie.client.portal import Portal
 from coterie.client.twins import BlockingCache, BlockingTransaction, BlockingWatch
 from coterie.ensemble import Ensemble

@@ -80,6 +80,10 @@ class Call:
         self.sent_ms = 0.0
         self.xid = 0
 
+    def copy(self) -> Call:
+        """The same request, for whose answer nobody waits."""
+        return Call(self.name, self.op, self.body, self.path, self.decode, self.writes)
+
     def finish(self, result: Any) -> None:
         if not self.settled:
             self.settled = True

@@ -215,7 +215,7 @@ class Connection:
 def _words(error: Exception) -> str:
     """One line that says what went wrong."""
     strerror = error.strerror if isinstance(error, OSError) else None
-    return strerror or str(error) or type(error).__name__
+    return tls_words(error) or strerror or str(error) or type(error).__name__
 
 
 class _Wire(asyncio.Protocol):

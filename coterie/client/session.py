@@ -197,16 +197,14 @@ class Session:
         elif self._phase == _OVER or self._closing:
             call.fail(SessionExpiredError)
         else:
+            if call.op == Op.AUTH:
+                # It is said again over every new connection.
+                self._auths.append(call.copy())
             self._deadline_ms = min(self._deadline_ms, call.deadline_ms)
             if self._phase == _UP:
                 self._transmit(call)
             else:
                 self._queue.append(call)
-
-    def authenticate(self, call: Call) -> None:
-        """As `submit`, for what is to be said again over every new connection."""
-        self._auths.append(calls.Call(call.name, call.op, call.body, None, call.decode, False))
-        self.submit(call)
 
     def close(self) -> None:
         """End the session. `state` is CLOSED once the server has heard, or cannot hear, of it."""
@@ -348,8 +346,7 @@ class Session:
         """Say who the client is, arm its watches, and go on with what waits."""
         self._phase = _UP
         for auth in self._auths:
-            again = Call(auth.name, auth.op, auth.body, None, auth.decode, False)
-            self._transmit(again)
+            self._transmit(auth.copy())
         for op, body in self.watches.arm(self.last_zxid):
             call = Call("set_watches", op, body, None, lambda reader: None, False)
             self._transmit(call, SET_WATCHES_XID)
