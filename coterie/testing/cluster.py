@@ -609,10 +609,15 @@ class Cluster(_Started):
             server.heal()
         self.wait()
 
-    def mend(self) -> None:
-        """Undo every fault: all run and serve when this returns."""
+    def resume(self) -> None:
+        """Let every server that is paused go on."""
         for server in self.servers:
             server.resume()
+
+    def mend(self) -> None:
+        """Undo every fault: all run and serve when this returns."""
+        self.resume()
+        for server in self.servers:
             server.cut_members(())
             server.heal()
         self.start()

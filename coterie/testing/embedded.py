@@ -153,6 +153,7 @@ class EmbeddedProcess(ServerProcess):
         driver.begin()
         member, now_ms = driver.member, driver.now_ms
         session = member.sessions.by_id[session_id]
+        log.info("session %#x is made to expire", session_id)
         silent_ms = session.timeout_ms + self.config.tick_time_ms
         member.sessions.retime(session, session.timeout_ms, now_ms - silent_ms)
         member.tick(now_ms, self._clock.wall_ms())
