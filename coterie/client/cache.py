@@ -16,12 +16,12 @@ connection. Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from coterie.errors import NoNodeError, ZooKeeperError
-from coterie.values import AddWatchMode, EventType, WatchEvent, Znode
+from coterie.errors import NoAuthError, NoNodeError, ZooKeeperError
+from coterie.values import AddWatchMode, EventType, SessionState, WatchEvent, Znode
 
 if TYPE_CHECKING:
     from coterie.client.client import Client
@@ -46,23 +46,32 @@ class Cache(Mapping[str, Znode]):
         self._mode = AddWatchMode.PERSISTENT if depth == 0 else AddWatchMode.PERSISTENT_RECURSIVE
         self._reading: dict[str, asyncio.Task[None]] = {}
         """What is being read again; the copy is fresh when nothing is."""
-        self._again: set[str] = set()
-        """What has changed once more while it was being read."""
+        self._again: dict[str, bool] = {}
+        """What has changed once more while it was being read; whether all below it is wanted."""
         self._listeners: set[asyncio.Queue[Change | None]] = set()
-        self._fresh_ms = 0.0
+        self._fresh_ms: float | None = 0.0
+        """Until when it was fresh; None while it is."""
+        self._failure: ZooKeeperError | None = None
+        """Why it could not be filled."""
+        self._undo: Callable[[], None] = _nothing
         self._idle: asyncio.Future[None] | None = None
+        self._filled = False
         self._open = False
 
     async def __aenter__(self) -> Self:
         """Fill it. Raises what a read raises, but a znode that is not there is no error."""
         await self._client.add_watch(self.path, self._mode, self._told)
         self._open = True
+        self._undo = self._client.on_state(self._follow)
         try:
             self._refresh(self.path)
             await self._until_idle()
+            if self._failure is not None:
+                raise self._failure
         except BaseException:
             await self._close()
             raise
+        self._filled = True
         return self
 
     async def __aexit__(
@@ -75,9 +84,12 @@ class Cache(Mapping[str, Znode]):
 
     async def _close(self) -> None:
         self._open = False
+        self._undo()
         for task in self._reading.values():
             task.cancel()
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
+        if self._fresh_ms is None:
+            self._fresh_ms = self._client.now_ms()
         for queue in self._listeners:
             queue.put_nowait(None)
         await self._client.remove_watch(self.path, self._mode, self._told)
@@ -107,14 +119,13 @@ class Cache(Mapping[str, Znode]):
     @property
     def fresh(self) -> bool:
         """Whether the copy is as new as what this client's server has told of."""
-        return self._open and not self._reading and self._client.state.connected
+        return self._open and self._fresh_ms is None
 
     @property
     def stale_s(self) -> float:
         """For how many seconds it has not been known to be fresh; 0 while it is."""
-        if self.fresh:
-            return 0.0
-        return asyncio.get_running_loop().time() - self._fresh_ms / 1000.0
+        fresh_ms = self._fresh_ms
+        return 0.0 if fresh_ms is None else (self._client.now_ms() - fresh_ms) / 1000.0
 
     async def at_least(self, zxid: int) -> Self:
         """Wait until the copy shows that txn, for example one's own write.
@@ -141,11 +152,21 @@ class Cache(Mapping[str, Znode]):
 
     # Following
 
+    def _follow(self, state: SessionState) -> None:
+        if not state.connected and self._fresh_ms is None:
+            # It was fresh as long as the server answered.
+            expires_ms, now_ms = self._client.expires_ms, self._client.now_ms()
+            lasted_ms = self._client.session_timeout_ms
+            self._fresh_ms = now_ms if expires_ms is None else min(now_ms, expires_ms - lasted_ms)
+
     def _told(self, event: WatchEvent) -> None:
         if not self._open or not self._holds(event.path):
             return
         if event.type == EventType.NODE_DELETED:
             self._drop(event.path)
+            if event.path in self._reading:
+                # What is on its way may be from before that.
+                self._again.setdefault(event.path, False)
         elif event.type == EventType.NONE:
             self._refresh(self.path)
         elif event.type in (EventType.NODE_CREATED, EventType.NODE_DATA_CHANGED):
@@ -159,21 +180,25 @@ class Cache(Mapping[str, Znode]):
     def _refresh(self, path: str, *, whole: bool = True) -> None:
         """Read a znode again, and with `whole` all below it."""
         if path in self._reading:
-            self._again.add(path)
+            self._again[path] = whole or self._again.get(path, False)
             return
+        if self._fresh_ms is None:
+            self._fresh_ms = self._client.now_ms()
         task = asyncio.get_running_loop().create_task(self._read(path, whole))
         self._reading[path] = task
-        task.add_done_callback(lambda done: self._read_done(path, whole))
+        task.add_done_callback(lambda done: self._read_done(path))
 
-    def _read_done(self, path: str, whole: bool) -> None:
+    def _read_done(self, path: str) -> None:
         self._reading.pop(path, None)
-        if path in self._again and self._open:
-            self._again.discard(path)
+        whole = self._again.pop(path, None)
+        if whole is not None and self._open:
             self._refresh(path, whole=whole)
-        if not self._reading:
-            self._fresh_ms = asyncio.get_running_loop().time() * 1000.0
-            if self._idle is not None and not self._idle.done():
-                self._idle.set_result(None)
+        if self._reading:
+            return
+        if self._client.state.connected:
+            self._fresh_ms = None
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     async def _until_idle(self) -> None:
         while self._reading:
@@ -182,7 +207,10 @@ class Cache(Mapping[str, Znode]):
             await asyncio.shield(self._idle)
 
     async def _read(self, path: str, whole: bool) -> None:
-        """A read that fails is tried again while the cache is open: it may not lag for ever."""
+        """A read that fails is tried again while the cache is open: it may not lag for ever.
+
+        What may not be read is as if it were not there, except for who opens the cache.
+        """
         names: set[str] | None = None
         while True:
             try:
@@ -191,8 +219,13 @@ class Cache(Mapping[str, Znode]):
             except NoNodeError:
                 self._drop(path)
                 return
-            except ZooKeeperError:
-                if self._client.over:
+            except ZooKeeperError as error:
+                hidden = isinstance(error, NoAuthError)
+                if hidden and (self._filled or path != self.path):
+                    self._drop(path)
+                    return
+                if self._client.over or not self._filled:
+                    self._failure = error
                     return
                 await asyncio.sleep(0.1)
         if names is None:
@@ -229,3 +262,7 @@ class Cache(Mapping[str, Znode]):
     def _tell(self, change: Change) -> None:
         for queue in self._listeners:
             queue.put_nowait(change)
+
+
+def _nothing() -> None:
+    """There is nothing to undo."""
