@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from coterie.client.blocking import connect_blocking as connect_blocking
     from coterie.client.client import Client as Client
     from coterie.client.client import connect as connect
+    from coterie.system.tls import TLSError as TLSError
+    from coterie.system.tls import TLSFiles as TLSFiles
     from coterie.values import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -22,6 +24,8 @@ _HOMES = {
     "Client": "coterie.client.client",
     "connect_blocking": "coterie.client.blocking",
     "BlockingClient": "coterie.client.blocking",
+    "TLSFiles": "coterie.system.tls",
+    "TLSError": "coterie.system.tls",
 }
 
 

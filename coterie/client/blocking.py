@@ -25,6 +25,8 @@ from coterie.values import ACL, OPEN_ACL, ACLs, Children, Created, Id, SessionSt
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from coterie.system.tls import TLSFiles
+
 T = TypeVar("T")
 
 
@@ -327,7 +329,7 @@ def connect_blocking(
     connect_timeout_s: float | None = None,
     auth: Sequence[tuple[str, str | bytes]] = (),
     read_only: bool = False,
-    tls: SSLContext | bool | None = None,
+    tls: SSLContext | TLSFiles | bool | None = None,
     sasl: tuple[str, str] | None = None,
     request_bytes_max: int | None = None,
 ) -> BlockingClient:

@@ -95,7 +95,7 @@ class Carrier:
             async with asyncio.timeout(self._call_ms / 1000.0):
                 while not self.state.connected:
                     if self.over:
-                        raise AuthFailedError(None, "connect")
+                        raise AuthFailedError(None, f"connect ({session.failure})")
                     await self._change()
         except TimeoutError:
             failure = session.failure

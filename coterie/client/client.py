@@ -34,6 +34,7 @@ from coterie.errors import (
     ZooKeeperError,
 )
 from coterie.system.clock import dice as system_dice
+from coterie.system.tls import TLSFiles, wanted
 from coterie.system.transport import Network, SystemNetwork
 from coterie.values import (
     ACL,
@@ -467,7 +468,7 @@ def connect(
     connect_timeout_s: float | None = None,
     auth: Sequence[tuple[str, str | bytes]] = (),
     read_only: bool = False,
-    tls: SSLContext | bool | None = None,
+    tls: SSLContext | TLSFiles | bool | None = None,
     sasl: tuple[str, str] | None = None,
     request_bytes_max: int | None = None,
     network: Network | None = None,
@@ -478,17 +479,19 @@ def connect(
     `session_timeout_s` is how long the session outlives a lost connection; `call_timeout_s` ends
     every call; `connect_timeout_s` is for one try at one server. `auth` are schemes and
     credentials. `read_only` lets a server without a quorum serve reads. `tls` is True (the
-    system's trust) or a context; a connect string that begins with `tls://` asks for it, too.
+    system's trust), `TLSFiles` or a context; a connect string that begins with `tls://` asks for
+    it, too. `sasl` are a user and a password, for DIGEST-MD5.
     `request_bytes_max` is the servers' jute.maxbuffer. `network` and `dice` are for simulations.
 
-    Raises `HostsError` (a `ValueError`) for a connect string that makes no sense.
+    Raises `HostsError` (a `ValueError`) for a connect string that makes no sense, and `TLSError`
+    (another) for a file of `tls` that cannot be used.
     """
     from coterie.client.session import REQUEST_BYTES_MAX
 
     if session_timeout_s <= 0 or call_timeout_s <= 0:
         raise ValueError("a time-out is longer than nothing")
     bare = hosts.removeprefix("tls://")
-    if bare != hosts and tls is None:
+    if bare != hosts and not tls:
         tls = True
     if connect_timeout_s is None:
         connect_timeout_s = min(session_timeout_s / 3, 3.0)
@@ -504,17 +507,7 @@ def connect(
         bare,
         settings,
         call_timeout_s=call_timeout_s,
-        tls=_context(tls),
+        tls=wanted(tls),
         network=SystemNetwork() if network is None else network,
         dice=system_dice() if dice is None else dice,
     )
-
-
-def _context(tls: SSLContext | bool | None) -> SSLContext | None:
-    if not isinstance(tls, bool):
-        return tls
-    if not tls:
-        return None
-    from coterie.system.tls import wanted
-
-    return wanted(tls)

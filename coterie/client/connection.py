@@ -16,6 +16,7 @@ from coterie.client.hosts import Host
 from coterie.client.session import Session
 from coterie.errors import ForkedError
 from coterie.system import process
+from coterie.system.tls import words as tls_words
 from coterie.system.transport import Network
 from coterie.values import EventType, SessionState
 

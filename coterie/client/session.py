@@ -25,6 +25,7 @@ from coterie.client.calls import Call
 from coterie.client.hosts import Host, Rounds
 from coterie.client.watches import Watcher, Watches
 from coterie.errors import (
+    AuthenticationRequiredError,
     AuthFailedError,
     MarshallingError,
     OperationTimeoutError,
@@ -327,19 +328,21 @@ class Session:
     def _challenged(self, challenge: bytes | None, error: ZooKeeperError | None) -> None:
         sasl = self._sasl
         if error is not None or sasl is None:
-            self._refused()
+            told = isinstance(error, AuthFailedError | AuthenticationRequiredError)
+            self._refused("sasl (wrong user or password)" if told else str(error))
             return
         try:
-            answer = sasl.answer(challenge or b"")
-        except AuthFailedError:
-            self._refused()
+            answer = sasl.answer(challenge)
+        except AuthFailedError as refusal:
+            self._refused(refusal.operation or str(refusal))
             return
         if sasl.done:
             self._proven()
         else:
             self._prove(answer)
 
-    def _refused(self) -> None:
+    def _refused(self, reason: str) -> None:
+        self.failure = f"{self.server}: {reason}"
         self._finish(SessionState.AUTH_FAILED, AuthFailedError)
 
     def _proven(self) -> None:
@@ -386,7 +389,7 @@ class Session:
         self._confirmed_ms = call.sent_ms
         if call.op == Op.AUTH and error:
             call.fail(AuthFailedError)
-            self._refused()
+            self._refused("auth (it refuses the credential)")
             return
         armed = call.armed(error)
         if armed is not None and not call.settled:

@@ -12,9 +12,7 @@ keystores are; what a file is, is seen from its contents. Rules:
 
 from __future__ import annotations
 
-import secrets
 import ssl
-import tempfile
 from ssl import SSLContext, VerifyMode
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 _JKS_MAGIC: Final = bytes.fromhex("feedfeed")
 _DER_SEQUENCE: Final = b"\x30"
 _UNTRUSTED: Final = "no CA that is trusted here has signed its certificate"
-_REFUSED: Final = "it refuses this client's certificate"
+_REFUSED: Final = "it refuses this client's certificate, or wants one"
 _BY_VERIFY_CODE: Final = {
     9: "its certificate is not valid yet",
     10: "its certificate has expired",
@@ -182,6 +180,9 @@ def _show_pkcs12(context: SSLContext, path: str, data: bytes, password: str | No
     store = _pkcs12(path, data, password)
     if store.key is None or store.cert is None:
         raise TLSError(f"{path} holds no certificate with its key")
+    import secrets
+    import tempfile
+
     from cryptography.hazmat.primitives import serialization
 
     # OpenSSL's Python takes a key from a file only. It is encrypted: a file may outlive a crash.

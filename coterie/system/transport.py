@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from coterie.system.tls import server_name
+
 if TYPE_CHECKING:
     from ssl import SSLContext
 
@@ -105,5 +107,11 @@ class SystemNetwork:
         name: str | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        server_name = name if tls is not None else None
-        await loop.create_connection(factory, *address, ssl=tls, server_hostname=server_name)
+        proven = server_name(name) if tls is not None and name is not None else None
+        try:
+            await loop.create_connection(factory, *address, ssl=tls, server_hostname=proven)
+        except ConnectionResetError as error:
+            if tls is None:
+                raise
+            said = "it ended the handshake of TLS: is this its port for TLS?"
+            raise ConnectionResetError(said) from error

@@ -6,11 +6,14 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from typing import cast
 
 import pytest
+import trustme
 
 from coterie.system import transport
+from coterie.system.tls import client_context
 from coterie.system.transport import PortTakenError, bind
 
 
@@ -175,3 +178,57 @@ def test_no_ipv6_for_an_address_that_needs_it_is_one_clear_line(
     monkeypatch.setattr(_Recorded, "has_ipv6", False)
     with pytest.raises(PortTakenError, match=r"^cannot listen on ::1:2181: "):
         bind("::1", 2181, 10)
+
+
+def test_a_server_that_ends_the_handshake_of_tls_is_told_from_one_that_is_not_there() -> None:
+    async def main() -> None:
+        listener = bind("127.0.0.1", 0, 10)
+        server = await asyncio.start_server(lambda _, writer: writer.close(), sock=listener)
+        network, address = transport.SystemNetwork(), listener.getsockname()
+        with pytest.raises(ConnectionResetError, match="is this its port for TLS"):
+            await network.dial(address, asyncio.Protocol, client_context(), "localhost")
+        server.close()
+        await server.wait_closed()
+        listener.close()
+        with pytest.raises(ConnectionRefusedError):
+            await network.dial(address, asyncio.Protocol, client_context(), "localhost")
+
+    for make in (asyncio.new_event_loop, transport.new_event_loop):
+        with asyncio.Runner(loop_factory=make) as runner:
+            runner.run(main())
+
+
+class _End(asyncio.Protocol):
+    def __init__(self, ended: asyncio.Future[None]) -> None:
+        self._ended = ended
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended.set_result(None)
+
+
+@pytest.mark.parametrize("host", ["zk.example", "zk.example."])
+def test_the_host_is_named_to_the_server_and_has_to_be_in_its_certificate(host: str) -> None:
+    ca = trustme.CA()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("zk.example").configure_cert(serving)
+    asked: list[str | None] = []
+    serving.sni_callback = lambda _, name, context: asked.append(name)
+    trusting = ssl.create_default_context(cadata=ca.cert_pem.bytes().decode())
+
+    async def main() -> None:
+        listener = bind("127.0.0.1", 0, 10)
+        server = await asyncio.start_server(
+            lambda _, writer: writer.close(), sock=listener, ssl=serving
+        )
+        network, address = transport.SystemNetwork(), listener.getsockname()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await network.dial(address, asyncio.Protocol, trusting, "other.example")
+        ended = asyncio.get_running_loop().create_future()
+        await network.dial(address, lambda: _End(ended), trusting, host)
+        await ended
+        server.close()
+        await server.wait_closed()
+        listener.close()
+
+    asyncio.run(main())
+    assert asked == ["other.example", "zk.example"]
