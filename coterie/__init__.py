@@ -1,8 +1,8 @@
 """Coterie: a coordination service that speaks Apache ZooKeeper's protocols and file formats.
 
 The names that a program needs are here: `connect` and `connect_blocking`, the clients that these
-give, what they return and what they raise. They are imported when they are first used, so that who
-starts a server does not load a client.
+give, what they return and what they raise; and `run`, which runs a coroutine in a fast event loop.
+They are imported when they are first used, so that who starts a server does not load a client.
 """
 
 from importlib import import_module
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from coterie.client.blocking import connect_blocking as connect_blocking
     from coterie.client.client import Client as Client
     from coterie.client.client import connect as connect
+    from coterie.errors import *  # noqa: F403
     from coterie.system.tls import TLSError as TLSError
     from coterie.system.tls import TLSFiles as TLSFiles
+    from coterie.system.transport import run as run
     from coterie.values import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -24,15 +26,17 @@ _HOMES = {
     "Client": "coterie.client.client",
     "connect_blocking": "coterie.client.blocking",
     "BlockingClient": "coterie.client.blocking",
+    "run": "coterie.system.transport",
     "TLSFiles": "coterie.system.tls",
     "TLSError": "coterie.system.tls",
 }
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> object:
-    for home in (_HOMES.get(name), "coterie.values", "coterie.errors"):
-        if home is not None and not name.startswith("_"):
-            module = import_module(home)
-            if hasattr(module, name):
-                return getattr(module, name)
-    raise AttributeError(f"module 'coterie' has no attribute {name!r}")
+    def __getattr__(name):
+        for home in (_HOMES.get(name), "coterie.values", "coterie.errors"):
+            if home is not None and not name.startswith("_"):
+                module = import_module(home)
+                if hasattr(module, name):
+                    return getattr(module, name)
+        raise AttributeError(f"module 'coterie' has no attribute {name!r}")

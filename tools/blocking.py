@@ -14,6 +14,7 @@ from typing import Final
 
 _SOURCES: Final = [Path("coterie/client/carrier.py"), Path("coterie/client/client.py")]
 _TARGET: Final = Path("coterie/client/blocking.py")
+RUFF: Final = Path(sys.executable).with_name("ruff")
 _CLASSES: Final = {"Carrier", "Client"}
 
 _LEFT_OUT: Final = {"start", "close", "states", "add_watch", "remove_watch"}
@@ -119,17 +120,22 @@ class BlockingClient:
 
 def generate() -> str:
     """The text of the twin, formatted."""
+    return _formatted("\n".join(parts()))
+
+
+def parts() -> list[str]:
+    """The head of the twin, its methods, and how it is made."""
     nodes = [n for path in _SOURCES for n in ast.parse(path.read_text(encoding="utf-8")).body]
     classes = [n for n in nodes if isinstance(n, ast.ClassDef) and n.name in _CLASSES]
     connect = next(n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == "connect")
-    parts = [_HEAD]
+    found = [_HEAD]
     for node in [member for one in classes for member in one.body]:
         if isinstance(node, ast.FunctionDef) and node.name in _PASSED_ON:
-            parts.append(_property(node))
+            found.append(_property(node))
         elif isinstance(node, ast.AsyncFunctionDef) and _is_public(node.name):
-            parts.append(_method(node))
-    parts.append(_connect(connect))
-    return _formatted("\n".join(parts))
+            found.append(_method(node))
+    found.append(_connect(connect))
+    return found
 
 
 def _is_public(name: str) -> bool:
@@ -209,14 +215,13 @@ def _connect(node: ast.FunctionDef) -> str:
 
 
 def _formatted(text: str) -> str:
-    ruff = str(Path(sys.executable).with_name("ruff"))
     name = ["--stdin-filename", str(_TARGET)]
     for command in (
         ["check", "--fix", "--quiet", "--exit-zero", *name, "-"],
         ["format", *name, "-"],
     ):
         text = subprocess.run(
-            [ruff, *command], input=text, capture_output=True, text=True, check=True
+            [str(RUFF), *command], input=text, capture_output=True, text=True, check=True
         ).stdout
     return text
 

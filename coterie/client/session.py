@@ -377,8 +377,6 @@ class Session:
 
     def _answered(self, frame: bytes) -> None:
         xid, zxid, error = _REPLY(frame)
-        if zxid > self.last_zxid:
-            self.last_zxid = zxid
         if xid == NOTIFICATION_XID:
             self._notified(requests.WatcherEvent.read(Reader(frame, 16)))
             return
@@ -387,6 +385,8 @@ class Session:
             return
         call = self._sent.popleft()
         self._confirmed_ms = call.sent_ms
+        if zxid > self.last_zxid:
+            self.last_zxid = zxid
         if call.op == Op.AUTH and error:
             call.fail(AuthFailedError)
             self._refused("auth (it refuses the credential)")

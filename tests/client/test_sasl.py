@@ -198,3 +198,59 @@ def test_no_token_does_worse_than_a_refusal(tokens: list[bytes]) -> None:
             for token in each:
                 sasl.answer(token)
         assert not sasl.done
+
+
+class _Server:
+    """A server of one session, by hand: it says what it is told to say."""
+
+    def __init__(self) -> None:
+        settings = Settings(1000, 300.0, auth=[("digest", b"a:b")], sasl=("ann", "secret"))
+        self.session = Session((Host("a", 1),), settings, Random(1), 0.0)
+        self.connect(0.0)
+
+    def connect(self, now_ms: float) -> None:
+        self.session.tick(now_ms)
+        assert self.session.take().dial
+        self.session.opened()
+        self.session.take()
+        self.session.receive(buffer(struct.pack(">iiq", 0, 1000, 7) + buffer(bytes(16)) + b"\0"))
+
+    def heard(self) -> list[tuple[int, int, bytes]]:
+        """Xid, type and body of each request."""
+        requests = self.session.take().output
+        return [(*struct.unpack_from(">ii", each, 4), each[12:]) for each in requests]
+
+    def challenged(self) -> bytes:
+        """Let the client begin; the answer to the challenge."""
+        ((xid, op, token),) = self.heard()
+        assert (op, token) == (Op.SASL, buffer(b""))
+        self.says(xid, buffer(_CHALLENGE))
+        ((_, op, token),) = self.heard()
+        assert op == Op.SASL
+        return token
+
+    def says(self, xid: int, body: bytes, error: int = 0) -> None:
+        self.session.receive(buffer(struct.pack(">iqi", xid, 0, error) + body))
+
+
+def test_whatever_else_a_session_has_to_say_waits_for_the_handshake() -> None:
+    server = _Server()
+    server.session.submit(calls.get(b"/a", "/a"))
+    token = server.challenged()
+    for now_ms in (100.0, 200.0, 290.0):
+        server.session.tick(now_ms)
+        assert not server.heard()
+    assert server.session.state == SessionState.CONNECTING
+
+    key = Sasl("ann", "secret", Random(1))
+    del key, token
+
+
+def test_a_refusal_ends_the_client_for_good_and_is_told() -> None:
+    server = _Server()
+    server.challenged()
+    server.says(2, buffer(None), AuthFailedError.code)
+    assert server.session.state == SessionState.AUTH_FAILED
+    assert server.session.failure == "a:1: sasl (wrong user or password)"
+    server.session.tick(10_000.0)
+    assert not server.session.take().dial

@@ -32,8 +32,12 @@ from tests.wire import records
 
 _INTS = st.integers(-(2**31), 2**31 - 1)
 _LONGS = st.integers(-(2**63), 2**63 - 1)
-_SIMPLE = st.sampled_from(sorted(set(BODIES) - {Op.MULTI})).flatmap(
-    lambda kind: st.tuples(st.just(kind), records.of(BODIES[kind]))
+# Two empty paths, which no session has, are the bytes of a digest behind no paths at all.
+_AMBIGUOUS = CloseSessionTxn([b"", b""])
+_SIMPLE = (
+    st.sampled_from(sorted(set(BODIES) - {Op.MULTI}))
+    .flatmap(lambda kind: st.tuples(st.just(kind), records.of(BODIES[kind])))
+    .filter(lambda drawn: drawn[1] != _AMBIGUOUS)
 )
 _MULTIS = st.tuples(st.just(Op.MULTI), st.lists(_SIMPLE, max_size=4).map(MultiTxn))
 
