@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from contextlib import suppress
+from hashlib import md5
 from random import Random
 from typing import Any
 
@@ -10,8 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coterie.client import calls
+from coterie.client.hosts import Host
 from coterie.client.sasl import Sasl
+from coterie.client.session import Session, Settings
 from coterie.errors import AuthFailedError
+from coterie.values import SessionState
+from coterie.wire.requests import Op
+from tests.compat.raw import buffer
 
 
 class _Saying(Random):
@@ -206,10 +215,11 @@ class _Server:
     def __init__(self) -> None:
         settings = Settings(1000, 300.0, auth=[("digest", b"a:b")], sasl=("ann", "secret"))
         self.session = Session((Host("a", 1),), settings, Random(1), 0.0)
-        self.connect(0.0)
+        self.connect()
 
-    def connect(self, now_ms: float) -> None:
-        self.session.tick(now_ms)
+    def connect(self) -> None:
+        self.now_ms = self.session.next_due_ms()
+        self.session.tick(self.now_ms)
         assert self.session.take().dial
         self.session.opened()
         self.session.take()
@@ -217,8 +227,8 @@ class _Server:
 
     def heard(self) -> list[tuple[int, int, bytes]]:
         """Xid, type and body of each request."""
-        requests = self.session.take().output
-        return [(*struct.unpack_from(">ii", each, 4), each[12:]) for each in requests]
+        fields = struct.Struct(">4xii")
+        return [(*fields.unpack_from(each), each[12:]) for each in self.session.take().output]
 
     def challenged(self) -> bytes:
         """Let the client begin; the answer to the challenge."""
@@ -233,17 +243,41 @@ class _Server:
         self.session.receive(buffer(struct.pack(">iqi", xid, 0, error) + body))
 
 
+def _counterproof(token: bytes) -> bytes:
+    """What a server says that knows ann's password (RFC 2831, section 2.1.3)."""
+
+    def digest(data: bytes) -> bytes:
+        return md5(data).hexdigest().encode()
+
+    found = re.search(rb'cnonce="(\w+)"', token)
+    assert found is not None
+    key = digest(md5(b"ann:r:secret").digest() + b":n:" + found[1])
+    return digest(key + b":n:00000001:" + found[1] + b":auth:" + digest(b":zookeeper/zk-sasl-md5"))
+
+
 def test_whatever_else_a_session_has_to_say_waits_for_the_handshake() -> None:
     server = _Server()
     server.session.submit(calls.get(b"/a", "/a"))
     token = server.challenged()
-    for now_ms in (100.0, 200.0, 290.0):
-        server.session.tick(now_ms)
+    for passed_ms in (100.0, 200.0, 290.0):
+        server.session.tick(server.now_ms + passed_ms)
         assert not server.heard()
-    assert server.session.state == SessionState.CONNECTING
+    assert not server.session.state.connected
 
-    key = Sasl("ann", "secret", Random(1))
-    del key, token
+    server.says(2, buffer(b"rspauth=" + _counterproof(token)))
+    assert [op for _, op, _ in server.heard()] == [Op.AUTH, Op.GET_DATA]
+    assert server.session.state.connected
+
+
+def test_the_next_connection_begins_anew() -> None:
+    server = _Server()
+    token = server.challenged()
+    server.session.lost("cut")
+    server.connect()
+    again = server.challenged()
+    assert again != token
+    server.says(4, buffer(b"rspauth=" + _counterproof(again)))
+    assert server.session.state.connected
 
 
 def test_a_refusal_ends_the_client_for_good_and_is_told() -> None:
