@@ -120,7 +120,11 @@ class _Started:
         raise NotImplementedError
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(
         self,
@@ -131,7 +135,7 @@ class _Started:
         self.close()
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.start)
+        return await asyncio.to_thread(self.__enter__)
 
     async def __aexit__(
         self,
@@ -257,6 +261,7 @@ class Server(_Started):
         """Start, unless it runs, and wait until it serves; a member of an ensemble that lacks
         a majority listens and serves nobody yet. Raises `StartError`.
         """
+        fresh = self._data_dir is None
         for tries_left in reversed(range(1 if self._port else _PORT_TRIES)):
             self.begin()
             try:
@@ -264,6 +269,8 @@ class Server(_Started):
                 break
             except StartError:
                 if not tries_left:
+                    if fresh:
+                        self.close()
                     raise
                 self._port = 0
         if self._cluster is not None:
@@ -461,6 +468,8 @@ class Cluster(_Started):
             except StartError:
                 # Somebody was faster at one of the ports.
                 if not tries_left:
+                    if fresh:
+                        self.close()
                     raise
         return self.wait()
 

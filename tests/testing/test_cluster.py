@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,11 +98,13 @@ def test_an_async_context_manager() -> None:
     assert asyncio.run(run()) == "standalone"
 
 
-def test_a_port_that_somebody_takes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_somebody_takes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StartError, match=str(port)):
             Server(port=port).start()
+        assert list(tmp_path.iterdir()) == []
         given = iter([[port], free_ports(1)])
         monkeypatch.setattr(clusters, "free_ports", lambda count: next(given))
         with Server() as server:
@@ -249,6 +253,20 @@ def test_an_observer_serves_and_has_no_vote() -> None:
         assert [server.mode for server in two.servers] == ["leader", "observer"]
         two[1].stop()
         until(lambda: two[2].mode == "looking")
+
+
+def test_an_ensemble_that_does_not_start_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        before = threading.active_count()
+        monkeypatch.setattr(clusters, "free_ports", lambda count: [port, *free_ports(count - 1)])
+        with pytest.raises(StartError, match=str(port)), Cluster(3):
+            pass
+    assert threading.active_count() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_together(three: Cluster) -> None:
