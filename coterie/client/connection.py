@@ -80,13 +80,17 @@ class Connection:
     def _end_of_turn(self) -> None:
         self._scheduled = False
         self._carry_out()
+        self._look_ahead()
 
     def turn(self) -> None:
         """A turn in which nothing has happened but time."""
         self.begin()
         self._carry_out()
+        self._look_ahead()
 
     def _carry_out(self) -> None:
+        if not self.session.wants:
+            return
         wishes = self.session.take()
         if wishes.hang_up:
             self._hang_up()
@@ -99,6 +103,11 @@ class Connection:
             self._told(self._on_state, state)
         for watcher, event, path in wishes.events:
             self._told(watcher, event, path)
+        if wishes.states or wishes.hang_up or wishes.dial is not None:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Have the time told when it is due; that it was told too early does no harm."""
         due_ms = self.session.next_due_ms()
         if due_ms < self._timer_ms:
             self._set_timer(due_ms)

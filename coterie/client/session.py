@@ -232,6 +232,18 @@ class Session:
 
     # What is wanted
 
+    @property
+    def wants(self) -> bool:
+        """Whether anything is to be done."""
+        wishes = self._wishes
+        return bool(
+            wishes.output
+            or wishes.hang_up
+            or wishes.states
+            or wishes.events
+            or wishes.dial is not None
+        )
+
     def take(self) -> Wishes:
         """What is to be done now; asking again gives nothing."""
         wishes = self._wishes
@@ -392,7 +404,7 @@ class Session:
             self._refused("auth (it refuses the credential)")
             return
         armed = call.armed(error)
-        if armed is not None and not call.settled:
+        if armed is not None and not call.settled and not call.cancelled():
             self.watches.once(*armed)
         try:
             call.answered(error, Reader(frame, 16))
