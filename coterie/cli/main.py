@@ -1,20 +1,51 @@
 """The `coterie` command: what its subcommands are called and take.
 
 Rule: nothing that a subcommand needs is imported before it runs, so that `--help` is quick and a
-server holds nothing in memory that it does not use. This module imports click and no more.
+server holds nothing in memory that it does not use. This module imports click and no more; what
+is declared elsewhere is imported when it is asked for.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Final
 
 import click
 from click.core import ParameterSource
 
 from coterie import __version__
 
+_ELSEWHERE: Final = {
+    "acl": "znodes:acl",
+    "create": "znodes:create",
+    "get": "znodes:get",
+    "ls": "znodes:ls",
+    "multi": "znodes:multi",
+    "rm": "znodes:rm",
+    "set": "znodes:set_",
+    "stat": "znodes:stat",
+    "tree": "znodes:tree",
+    "watch": "znodes:watch",
+}
+"""The commands that other files of this package declare."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """The commands of this file, and those of others, which are imported when they are due."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _ELSEWHERE[cmd_name].partition(":")
+        found: click.Command = getattr(import_module(f"coterie.cli.{module}"), name)
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="coterie")
 def cli() -> None:
     """Coterie, a coordination service for everything that talks to Apache ZooKeeper."""
@@ -70,6 +101,9 @@ def serve(
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Processes.  [default: all cores]"
 )
+@click.option(
+    "--recipes", is_flag=True, help="Programs with the client and its recipes, not raw requests."
+)
 @click.option("--quiet", is_flag=True, help="Show how SEED ends, not what happens.")
 def simulate(
     seed: int | None,
@@ -77,6 +111,7 @@ def simulate(
     first_seed: int | None,
     members: int | None,
     jobs: int | None,
+    recipes: bool,
     quiet: bool,
 ) -> None:
     """Run servers, clients and faults on virtual time: SEED with its trace, or N fresh seeds.
@@ -87,12 +122,16 @@ def simulate(
         raise click.UsageError("Name either a SEED or how many --seeds.")
     from coterie.testing import campaign
 
+    first, count = (seed, 1) if seed is not None else (first_seed, seeds or 0)
+    if first is None:
+        first = campaign.fresh_seed()
+    tasks = [
+        campaign.Task(each, members or campaign.members_of(each), recipes)
+        for each in range(first, first + count)
+    ]
     if seed is not None:
-        members = members or campaign.members_of(seed)
-        sys.exit(campaign.replay(seed, members, click.echo, trace=not quiet))
-    first = campaign.fresh_seed() if first_seed is None else first_seed
-    jobs = jobs or campaign.jobs_by_default()
-    sys.exit(campaign.campaign(first, seeds or 0, members, jobs, click.echo))
+        sys.exit(campaign.replay(tasks[0], click.echo, trace=not quiet))
+    sys.exit(campaign.campaign(tasks, jobs or campaign.jobs_by_default(), click.echo))
 
 
 @cli.group()
