@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coterie.errors import SessionExpiredError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from coterie.client.portal import Portal
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 async def until(zk: Client, path: str, look: Callable[[], Awaitable[T | None]]) -> T:
@@ -59,7 +60,11 @@ class View(Generic[T]):
         self._cache = self._zk.cache(self._path, depth=self._depth)
         await self._cache.__aenter__()
         self._open = True
-        self._look()
+        try:
+            self._look()
+        except BaseException:
+            await self.close()
+            raise
         loop = asyncio.get_running_loop()
         # What changes between now and the first step of the first is seen by that of the second.
         self._dirty.set()
@@ -143,15 +148,16 @@ class View(Generic[T]):
         return value
 
     def changes(self, portal: Portal | None) -> Changes[T]:
-        return Changes(self, portal)
+        return Changes(self, portal, lambda value: value)
 
 
 class Changes(Generic[T]):
     """Every new value from now on, by `async for`; by a plain `for` over a blocking client."""
 
-    def __init__(self, view: View[T], portal: Portal | None) -> None:
-        self._view = view
+    def __init__(self, view: View[V], portal: Portal | None, pick: Callable[[V], T]) -> None:
+        self._view: View[Any] = view
         self._portal = portal
+        self._pick = pick
         self._number = view.number
 
     async def _next(self) -> tuple[T] | None:
@@ -159,7 +165,7 @@ class Changes(Generic[T]):
         if value is None:
             return None
         self._number = self._view.number
-        return (value,)
+        return (self._pick(value),)
 
     async def __aiter__(self) -> AsyncIterator[T]:
         while (found := await self._next()) is not None:
