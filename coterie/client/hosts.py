@@ -20,7 +20,7 @@ from coterie import paths
 DEFAULT_PORT: Final = 2181
 _SCATTER_MS: Final = 20.0
 _PAUSE_MS_MIN: Final = 50.0
-_PAUSE_MS_MAX: Final = 2000.0
+_PAUSE_MS_MAX: Final = 1000.0
 
 
 class HostsError(ValueError):
@@ -100,7 +100,7 @@ class Rounds:
         if not rounds:
             return host, self._dice.random() * _SCATTER_MS
         longest = min(_PAUSE_MS_MIN * 2.0**rounds, _PAUSE_MS_MAX)
-        return host, longest * (0.5 + self._dice.random() / 2)
+        return host, longest * self._dice.random()
 
     def was_good(self) -> None:
         """The server that was tried last has served for a while."""
