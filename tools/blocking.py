@@ -17,7 +17,7 @@ _TARGET: Final = Path("coterie/client/blocking.py")
 RUFF: Final = Path(sys.executable).with_name("ruff")
 _CLASSES: Final = {"Carrier", "Client"}
 
-_LEFT_OUT: Final = {"start", "close", "states", "add_watch", "remove_watch"}
+_LEFT_OUT: Final = {"start", "close", "states", "add_watch", "remove_watch", "unwatch"}
 """What the twin does by hand, or in another way."""
 _PASSED_ON: Final = ["state", "over", "session_id", "session_timeout_ms", "last_zxid"]
 

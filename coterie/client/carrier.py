@@ -60,6 +60,8 @@ class Carrier:
         self._changed: asyncio.Future[SessionState] | None = None
         self._callbacks: list[Callable[[SessionState], None]] = []
         self._watchers: dict[tuple[str, OnEvent], Watcher] = {}
+        self._removing: set[asyncio.Task[None]] = set()
+        """What is being deleted that may have been made; the loop holds tasks only weakly."""
         self.watching: set[Watch] = set()
         """The watches that are open."""
 
@@ -237,11 +239,27 @@ class Carrier:
         return self._shown(result) if isinstance(result, str) else result
 
     def _watcher(self, watch: OnEvent) -> Watcher:
-        def tell(event: EventType, place: bytes) -> None:
-            path = self._shown(place.decode("utf-8", "surrogatepass"))
-            watch(WatchEvent(event, KeeperState.SYNC_CONNECTED, path))
+        return _Told(self, watch)
 
-        return tell
+
+class _Told:
+    """Hands what the session tells to a callback; two of the same callback are equal."""
+
+    __slots__ = ("_carrier", "_watch")
+
+    def __init__(self, carrier: Carrier, watch: OnEvent) -> None:
+        self._carrier = carrier
+        self._watch = watch
+
+    def __call__(self, event: EventType, place: bytes) -> None:
+        path = self._carrier._shown(place.decode("utf-8", "surrogatepass"))
+        self._watch(WatchEvent(event, KeeperState.SYNC_CONNECTED, path))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Told) and self._watch == other._watch
+
+    def __hash__(self) -> int:
+        return hash(self._watch)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: ZooKeeperError | None) -> None:

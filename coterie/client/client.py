@@ -11,6 +11,7 @@ seconds.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ from coterie.client.watch import Watch
 from coterie.ensemble import Ensemble
 from coterie.errors import (
     BadArgumentsError,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 _CONFIG: Final = paths.CONFIG
 _ATTEMPTS: Final = 3
+_PAUSE_S: Final = 0.1
 _PROTECTED: Final = "_c_"
 """How a name begins by which its maker finds it again: as Curator's, so that both know it."""
 
@@ -287,28 +290,54 @@ class Client(Carrier):
     ) -> Created:
         """A create that may be repeated: what came of an earlier try is looked for first."""
         above, _, name = path.rpartition("/")
+        above = above or "/"
         mark = f"{_PROTECTED}{self._dice.getrandbits(128):032x}-" if mode.sequential else ""
-        marked = f"{above}/{mark}{name}"
+        marked = f"{above.rstrip('/')}/{mark}{name}"
         session_id = self.session.id
-        for attempt in range(_ATTEMPTS):
+        unknown = False
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    return await self._create(marked, data, mode, acl, ttl_ms, parents)
+                except OutcomeUnknown:
+                    unknown = True
+                except NodeExistsError:
+                    if not unknown:
+                        raise
+                # Whatever the old connection carried is before this in the leader's order, or
+                # refused.
+                await self.sync(above)
+                found = await self._find(above, mark or name, bool(mark))
+                if found is not None and (
+                    not mode.ephemeral or found.stat.ephemeral_owner == self.session.id
+                ):
+                    return found
+                if mode.ephemeral and self.session.id != session_id:
+                    raise SessionExpiredError(path, "create")
+            raise OutcomeUnknown(path, "create")
+        except BaseException:
+            if unknown and mark and mode.ephemeral and not self.over:
+                # Whoever waits for it to go would wait as long as this session lives.
+                self._remove_later(above, mark, session_id)
+            raise
+
+    def _remove_later(self, above: str, mark: str, session_id: int) -> None:
+        """Nobody knows of an ephemeral that may have been made, or may yet be: delete it."""
+        task = asyncio.get_running_loop().create_task(self._remove(above, mark, session_id))
+        self._removing.add(task)
+        task.add_done_callback(self._removing.discard)
+
+    async def _remove(self, above: str, mark: str, session_id: int) -> None:
+        while not self.over and self.session.id == session_id:
             try:
-                return await self._create(marked, data, mode, acl, ttl_ms, parents)
-            except OutcomeUnknown:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            except NodeExistsError:
-                if attempt == 0:
-                    raise
-            # Whatever the old connection carried is before this in the leader's order, or refused.
-            await self.sync(above or "/")
-            if mode.ephemeral and self.session.id != session_id:
-                raise SessionExpiredError(path, "create")
-            found = await self._find(above or "/", mark or name, bool(mark))
-            if found is not None and (
-                not mode.ephemeral or found.stat.ephemeral_owner == session_id
-            ):
-                return found
-        raise OutcomeUnknown(path, "create")
+                await self.sync(above)
+                while (found := await self._find(above, mark, True)) is not None:
+                    await self.delete(found.path)
+                return
+            except (NoNodeError, NoAuthError, SessionExpiredError):
+                return
+            except ZooKeeperError:
+                await asyncio.sleep(_PAUSE_S)
 
     async def _find(self, above: str, name: str, is_mark: bool) -> Created | None:
         """The child of that name, or whose name begins so."""
@@ -412,6 +441,10 @@ class Client(Carrier):
         """
         self._place(path, "cache")
         return Cache(self, path, depth)
+
+    def unwatch(self, path: str, watch: OnEvent) -> None:
+        """Forget the one-shot watch that a read has set, or will when its answer comes."""
+        self.session.watches.forget(self._place(path, "unwatch"), self._watcher(watch))
 
     async def add_watch(self, path: str, mode: AddWatchMode, watch: OnEvent) -> None:
         """Call back at every change, until `remove_watch`. `watch` is easier to use."""

@@ -52,6 +52,15 @@ class Watches:
         """A read has armed a one-shot watch."""
         self._once[kind].setdefault(path, []).append(watcher)
 
+    def forget(self, path: bytes, watcher: Watcher) -> None:
+        """Nobody wants to hear of it any more: no one-shot watch of this path tells this one."""
+        for table in self._once:
+            watchers = table.get(path)
+            if watchers is not None and watcher in watchers:
+                watchers.remove(watcher)
+                if not watchers:
+                    del table[path]
+
     def add(self, mode: AddWatchMode, path: bytes, watcher: Watcher) -> None:
         self._lasting(mode).setdefault(path, []).append(watcher)
 

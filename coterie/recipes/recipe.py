@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
 from coterie.client.portal import Portal
 from coterie.errors import (
+    AuthFailedError,
+    BadArgumentsError,
+    NoAuthError,
     NoNodeError,
-    OperationTimeoutError,
-    OutcomeUnknown,
+    NotEmptyError,
     SessionExpiredError,
     ZooKeeperError,
 )
+from coterie.values import Created
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_SEQUENCE_DIGITS = 10
-_PAUSE_S = 0.1
+_SEQUENCE_DIGITS: Final = 10
+_PAUSE_S: Final = 0.1
+_FINAL: Final = (NoAuthError, AuthFailedError, BadArgumentsError, NotEmptyError)
 
 
 class Recipe(Generic[T]):
@@ -85,37 +89,82 @@ def sequence_of(name: str) -> int:
 def is_sequential(name: str) -> bool:
     """Whether a name ends as the server ends those that it numbers.
 
-    It counts in 31 bits under each parent. Names that it made after that have a minus in them and
-    are not in order any more: recipes refuse to go on there.
+    It counts in 31 bits under each parent. What it makes after that has a minus before its number
+    and is not in order any more: recipes refuse to go on there (`is_number`).
     """
     return len(name) >= _SEQUENCE_DIGITS and name[-_SEQUENCE_DIGITS:].isdigit()
 
 
-async def discard(zk: Client, path: str) -> None:
-    """Delete an ephemeral of this session's, however long it takes, or until the session ends.
-
-    For the ends of recipes: it goes on in the background when the caller is cancelled.
-    """
-    session_id = zk.session_id
-    task = asyncio.get_running_loop().create_task(_discard(zk, path, session_id))
-    _discarding.add(task)
-    task.add_done_callback(_discarding.discard)
-    await asyncio.shield(task)
+def is_number(suffix: str) -> bool:
+    """Whether that which stands behind one's own name is a number that is in order."""
+    return len(suffix) == _SEQUENCE_DIGITS and suffix.isdigit()
 
 
-_discarding: set[asyncio.Task[None]] = set()
+# Beginnings and ends that outlast their caller
+
+_going_on: set[asyncio.Task[None]] = set()
 """The event loop itself holds tasks only weakly."""
 
 
+def go_on(step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a step to its end, whatever becomes of the caller."""
+    task = asyncio.get_running_loop().create_task(step)
+    _going_on.add(task)
+    task.add_done_callback(_going_on.discard)
+    return task
+
+
+async def take_place(
+    zk: Client, path: str, data: bytes = b"", *, sequential: bool = True
+) -> Created:
+    """Make an ephemeral. If the caller is cancelled before it knows of it, it is deleted again."""
+    making = asyncio.get_running_loop().create_task(
+        zk.create_with_stat(
+            path, data, ephemeral=True, sequential=sequential, protected=True, parents=True
+        )
+    )
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        go_on(_unmake(zk, making))
+        raise
+
+
+async def _unmake(zk: Client, making: asyncio.Task[Created]) -> None:
+    try:
+        made = await making
+    except (ZooKeeperError, asyncio.CancelledError):
+        return
+    await _discard(zk, made.path, made.stat.ephemeral_owner)
+
+
+async def discard(zk: Client, path: str, session_id: int | None = None) -> None:
+    """Delete an ephemeral of a session, this one's if no other is named; wait until it is gone.
+
+    If the session ends first, it is gone with that. Goes on when the caller is cancelled. Raises
+    `NoAuthError` and the like: what no other try would make good.
+    """
+    if session_id is None:
+        session_id = zk.session_id
+    await asyncio.shield(go_on(_discard(zk, path, session_id)))
+
+
+def discard_later(zk: Client, path: str, session_id: int) -> None:
+    """As `discard`, for who cannot wait: one who is cancelled, or whose time is over."""
+    go_on(_discard(zk, path, session_id))
+
+
 async def _discard(zk: Client, path: str, session_id: int) -> None:
-    while not zk.over and zk.session_id in (session_id, 0):
+    while not zk.over and zk.session_id == session_id:
         try:
             await zk.delete(path)
         except (NoNodeError, SessionExpiredError):
             return
-        except (OutcomeUnknown, OperationTimeoutError):
-            await asyncio.sleep(_PAUSE_S)
+        except _FINAL:
+            raise
         except ZooKeeperError:
-            return
+            # A server that is read-only or busy now, a lost connection: as long as the session
+            # lives, others wait for this.
+            await asyncio.sleep(_PAUSE_S)
         else:
             return

@@ -109,3 +109,17 @@ def test_a_gap_is_told_to_the_lasting_ones_alone() -> None:
     watches.once(DATA, b"/a", ear("once"))
     watches.add(AddWatchMode.PERSISTENT, b"/a", ear("lasting"))
     assert [path for path, _ in watches.gap()] == [b"/a"]
+
+
+def test_a_watch_that_is_forgotten_is_neither_told_nor_armed_again() -> None:
+    watches, ear = Watches(), Ear()
+    forgotten = ear("forgotten")
+    for kind in (DATA, EXIST, CHILD):
+        watches.once(kind, b"/a", forgotten)
+    watches.once(DATA, b"/a", ear("data"))
+    watches.forget(b"/a", forgotten)
+    watches.forget(b"/a", forgotten)
+    assert [op for op, _ in watches.arm(0)] == [Op.SET_WATCHES]
+    fire(watches, EventType.NODE_DELETED, b"/a")
+    assert ear.heard == ["data"]
+    assert list(watches.arm(0)) == []

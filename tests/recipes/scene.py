@@ -1,0 +1,55 @@
+"""What tests of recipes have in common: waiting for a line to be as it should be, and letting a
+create's answer be lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from coterie.client.client import Client
+from coterie.errors import OutcomeUnknown
+from coterie.values import WatchEvent
+
+Undone = Callable[[], Awaitable[None]]
+
+
+async def children_until(zk: Client, path: str, done: Callable[[list[str]], bool]) -> list[str]:
+    """The names of a znode's children, once they are as they should be."""
+    while True:
+        changed: asyncio.Queue[WatchEvent] = asyncio.Queue()
+        names = await zk.children(path, watch=changed.put_nowait)
+        if done(names):
+            return names
+        await changed.get()
+
+
+async def crowd(zk: Client, path: str, count: int) -> list[str]:
+    """Wait until so many stand at a znode."""
+    return await children_until(zk, path, lambda names: len(names) == count)
+
+
+async def settled(*clients: Client) -> None:
+    """Let whoever has got his place go on to where he waits: that takes him fewer requests."""
+    for _ in range(6):
+        for zk in clients:
+            await zk.exists("/")
+
+
+def lose_answers(zk: Client, count: int = 1, *, then: Undone | None = None) -> None:
+    """Let the next creates be carried out, and their answers be lost."""
+    client: Any = zk
+    create = client._create
+    left = count
+
+    async def carried_out(*arguments: Any) -> Any:
+        nonlocal left
+        made = await create(*arguments)
+        if not left:
+            return made
+        left -= 1
+        if then is not None:
+            await then()
+        raise OutcomeUnknown(made.path, "create")
+
+    client._create = carried_out
