@@ -276,7 +276,7 @@ class Client(Carrier):
                 raise
             await self.ensure(_above(path), acl)
             created = await self._ask(calls.create(place, path, data, acl, mode, ttl_ms))
-        found: Created = self._result(created)
+        found: Created = created._replace(path=self._shown(created.path))
         return found
 
     async def _create_protected(
@@ -318,7 +318,7 @@ class Client(Carrier):
         except BaseException:
             if unknown and mark and mode.ephemeral and not self.over:
                 # Whoever waits for it to go would wait as long as this session lives.
-                self._remove_later(above, mark, session_id)
+                self._remove_later(above, mark, self.session.id)
             raise
 
     def _remove_later(self, above: str, mark: str, session_id: int) -> None:
