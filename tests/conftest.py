@@ -35,6 +35,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that run against any ensemble bear the mark `ensemble`."""
+    for item in items:
+        if "ensemble_hosts" in getattr(item, "fixturenames", ()):
+            item.add_marker("ensemble")
+
+
 def _arguments(pyfuncitem: pytest.Function) -> tuple[str, ...]:
     info: Any = getattr(pyfuncitem, "_fixtureinfo")  # noqa: B009
     names: tuple[str, ...] = info.argnames

@@ -26,7 +26,6 @@ from coterie.system.clock import SystemClock
 from coterie.values import (
     OPEN_ACL,
     ACLs,
-    Created,
     EventType,
     SessionState,
     Stat,
@@ -227,9 +226,7 @@ async def multi(session: Session, *, changes: Sequence[Change]) -> None:
     kept = ""
     for change, result in zip(changes, results, strict=True):
         fields: dict[str, Any] = {"op": change.op, "path": change.path}
-        if isinstance(result, Created):
-            fields |= {"path": result.path, "stat": show.stat_fields(result.stat)}
-        elif isinstance(result, str):
+        if isinstance(result, str):
             fields["path"] = result
         elif isinstance(result, Stat):
             fields["stat"] = show.stat_fields(result)

@@ -234,9 +234,9 @@ class Carrier:
         return place[len(self.chroot) :] or "/" if self.chroot else place
 
     def _result(self, result: Any) -> Any:
-        if isinstance(result, Created):
-            return result._replace(path=self._shown(result.path))
-        return self._shown(result) if isinstance(result, str) else result
+        """What one operation of a transaction came to; some servers add no Stat to a create."""
+        place = result.path if isinstance(result, Created) else result
+        return self._shown(place) if isinstance(place, str) else result
 
     def _watcher(self, watch: OnEvent) -> Watcher:
         return _Told(self, watch)

@@ -35,7 +35,7 @@ class Transaction:
         send: Callable[[Call], Awaitable[list[Any]]],
     ) -> None:
         self.results: list[Any] = []
-        """After the commit: a `Created` for each create, a `Stat` for each set, else None."""
+        """After the commit: the path of each create, a `Stat` for each set, else None."""
         self._place = place
         self._shown = shown
         self._send = send
