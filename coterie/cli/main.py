@@ -20,6 +20,7 @@ _ELSEWHERE: Final = {
     "acl": "znodes:acl",
     "create": "znodes:create",
     "get": "znodes:get",
+    "lock": "run:lock",
     "ls": "znodes:ls",
     "multi": "znodes:multi",
     "rm": "znodes:rm",

@@ -72,7 +72,9 @@ def one_shot(name: str, operation: str, given: dict[str, Any]) -> int:
     out = Output(given.pop("as_json"))
     hosts, auth, timeout_s = given.pop("hosts"), given.pop("auth"), given.pop("timeout_s")
     try:
-        zk = connect(hosts, auth=auth, call_timeout_s=timeout_s)
+        zk = connect(
+            hosts, auth=auth, call_timeout_s=timeout_s, connect_timeout_s=min(timeout_s, 3.0)
+        )
     except HostsError as error:
         out.note(f"coterie {name}: --hosts: {error}")
         return USAGE

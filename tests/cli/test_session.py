@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_write_without_an_answer_has_an_unknown_outcome(
     """The server stands still once the session is there; only the write waits."""
     original = operations.set_data
 
-    async def stand_still_before(s: session.Session, **given: object) -> None:
+    async def stand_still_before(s: session.Session, **given: Any) -> None:
         await asyncio.to_thread(coterie_server.pause)
         await original(s, **given)
 

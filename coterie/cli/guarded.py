@@ -1,0 +1,239 @@
+"""A command that runs only while something is held: a lock, a leadership, a registration.
+
+Rules:
+- it is started when the thing is held, and told its fencing token;
+- when that is lost, or no server has answered for so long that it will be lost within the grace
+  time, the command gets SIGTERM, and SIGKILL after the grace time: so it has ended by the time
+  that somebody else can be given it, provided that the session's time-out is three times the
+  grace time or more;
+- the thing is given back when the whole process group has ended, and no sooner;
+- signals go to the command, and its exit status is that of this process. Statuses of our own are
+  beyond those that commands use, as those of timeout(1) are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from coterie.cli.program import SIGNALLED, CannotRunError, Program, adopt_orphans
+from coterie.client.client import Client, connect
+from coterie.client.hosts import HostsError
+from coterie.errors import (
+    ConnectionLossError,
+    GrantLostError,
+    OperationTimeoutError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
+
+USAGE: Final = 2
+LOST: Final = 123
+NOT_IN_TIME: Final = 124
+FAILED: Final = 125
+
+_TRANSIENT: Final = (
+    ConnectionLossError,
+    GrantLostError,
+    OperationTimeoutError,
+    SessionExpiredError,
+)
+_PAUSE_S: Final = 1.0
+_FORWARDED: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+)
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Held(Protocol):
+    """What is held."""
+
+    path: str
+    token: int
+
+    @property
+    def lost(self) -> bool: ...
+
+    def on_lost(self, callback: Callable[[], None]) -> object: ...
+
+
+class Holder(Protocol):
+    """What gives it, and takes it back."""
+
+    async def acquire(self, timeout_s: float | None = None) -> Held: ...
+
+    async def release(self, held: Held, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for."""
+
+    hosts: str
+    auth: Sequence[tuple[str, str]]
+    timeout_s: float
+    session_timeout_s: float
+    wait_s: float | None
+    grace_s: float
+    on_lost: str
+    command: Sequence[str]
+    quiet: bool = False
+
+
+MakeHolder = Callable[[Client], Awaitable[Holder]]
+
+
+def default_name() -> str:
+    """Who this is, for others to read."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run(name: str, wishes: Wishes, make: MakeHolder) -> int:
+    """Run the command under what `make` gives; returns the exit status."""
+    try:
+        zk = connect(
+            wishes.hosts,
+            auth=wishes.auth,
+            call_timeout_s=wishes.timeout_s,
+            session_timeout_s=wishes.session_timeout_s,
+        )
+    except HostsError as error:
+        print(f"coterie {name}: --hosts: {error}", file=sys.stderr)
+        return USAGE
+    adopt_orphans()
+    guarded = Guarded(name, wishes)
+    return asyncio.run(guarded.run(zk, make))
+
+
+class Guarded:
+    """One `coterie lock`, from its start to its end."""
+
+    def __init__(self, name: str, wishes: Wishes) -> None:
+        self.name = name
+        self.wishes = wishes
+        self._program: Program | None = None
+        self._ended_by = 0
+        """The first signal that asked for the end of all this."""
+
+    def say(self, text: str) -> None:
+        if not self.wishes.quiet:
+            print(f"coterie {self.name}: {text}", file=sys.stderr, flush=True)
+
+    async def run(self, zk: Client, make: MakeHolder) -> int:
+        """Returns the exit status."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._take_signals(task)
+        try:
+            async with zk:
+                return await self._hold(zk, await make(zk))
+        except CannotRunError as error:
+            self.say(str(error))
+            return error.status
+        except ZooKeeperError as error:
+            self.say(str(error))
+            return FAILED
+        except asyncio.CancelledError:
+            if not self._ended_by:
+                raise
+            task.uncancel()
+            return SIGNALLED + self._ended_by
+
+    def _take_signals(self, task: asyncio.Task[object]) -> None:
+        def take(number: int) -> None:
+            if number in _ENDING and not self._ended_by:
+                self._ended_by = number
+            if self._program is not None:
+                self._program.signal(number)
+            elif number in _ENDING:
+                task.cancel()
+
+        loop = asyncio.get_running_loop()
+        with suppress(RuntimeError, ValueError):  # Not in the main thread: tests.
+            for number in _FORWARDED:
+                loop.add_signal_handler(number, take, number)
+
+    async def _hold(self, zk: Client, holder: Holder) -> int:
+        give_up_s: float | None = None
+        if self.wishes.wait_s is not None:
+            give_up_s = asyncio.get_running_loop().time() + self.wishes.wait_s
+        while True:
+            try:
+                held = await self._acquire(holder, give_up_s)
+            except TimeoutError:
+                self.say(f"it was not to be had within {self.wishes.wait_s:g} s")
+                return NOT_IN_TIME
+            status = await self._run_while_held(zk, held)
+            if status is not None:
+                with suppress(*_TRANSIENT):
+                    await holder.release(held)
+                return status
+            if self.wishes.on_lost != "restart" or self._ended_by:
+                # The session's end gives it back, if it is still there.
+                return LOST
+            give_up_s = None
+            with suppress(ZooKeeperError):
+                await holder.release(held)
+
+    async def _acquire(self, holder: Holder, give_up_s: float | None) -> Held:
+        """Raises `TimeoutError`, and what is no matter of the connection."""
+        loop = asyncio.get_running_loop()
+        while True:
+            left_s = None if give_up_s is None else max(give_up_s - loop.time(), 0.0)
+            try:
+                return await holder.acquire(left_s)
+            except _TRANSIENT as error:
+                self.say(f"{error}; trying again")
+            async with asyncio.timeout_at(give_up_s):
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _run_while_held(self, zk: Client, held: Held) -> int | None:
+        """The command's exit status; None if it was stopped because this was lost."""
+        lost = asyncio.Event()
+        held.on_lost(lost.set)
+        environment = {
+            "COTERIE_HOSTS": self.wishes.hosts,
+            "COTERIE_PATH": held.path,
+            "COTERIE_TOKEN": str(held.token),
+        }
+        program = self._program = Program(self.wishes.command, environment)
+        losing = asyncio.create_task(lost.wait())
+        either: set[asyncio.Future[Any]] = {program.ended, losing}
+        try:
+            while not program.ended.done():
+                if (safe_s := self._safe_s(zk, held)) <= 0:
+                    break
+                await asyncio.wait(either, timeout=safe_s, return_when=asyncio.FIRST_COMPLETED)
+            if not program.ended.done():
+                gone = "it is lost" if held.lost else "no server answers, it may soon be lost"
+                self.say(f"{gone}: the command is stopped")
+                await program.stop(self.wishes.grace_s)
+                return None
+            # What it has left behind in its group ends with it.
+            return await program.stop(self.wishes.grace_s)
+        finally:
+            losing.cancel()
+            self._program = None
+            if program.running:
+                program.signal(signal.SIGKILL)
+
+    def _safe_s(self, zk: Client, held: Held) -> float:
+        """How long there is nothing to fear, if no server answers meanwhile."""
+        expires_ms = zk.expires_ms
+        if held.lost or expires_ms is None:
+            return 0.0
+        early_ms = min(self.wishes.grace_s * 1000.0, zk.session_timeout_ms / 3)
+        return (expires_ms - early_ms - zk.now_ms()) / 1000.0
