@@ -4,13 +4,14 @@ create's answer be lost."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from coterie.client.client import Client
 from coterie.errors import OutcomeUnknown
 from coterie.values import WatchEvent
 
+T = TypeVar("T")
 Undone = Callable[[], Awaitable[None]]
 
 
@@ -34,6 +35,29 @@ async def settled(*clients: Client) -> None:
     for _ in range(6):
         for zk in clients:
             await zk.exists("/")
+
+
+async def cancelled_at(zk: Client, number: int, step: Coroutine[Any, Any, T]) -> T | None:
+    """Cancel a step while its so-manyth request is on its way; what it came to if it had fewer."""
+    client: Any = zk
+    ask, count = client._ask, 0
+    task = asyncio.create_task(step)
+
+    def counted(call: Any) -> Any:
+        nonlocal count
+        asked = ask(call)
+        count += 1
+        if count == number:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        return asked
+
+    client._ask = counted
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None
+    finally:
+        client._ask = ask
 
 
 def lose_answers(zk: Client, count: int = 1, *, then: Undone | None = None) -> None:

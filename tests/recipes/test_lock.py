@@ -16,7 +16,7 @@ from coterie.testing.cluster import Server
 from coterie.values import Created, SessionState, Stat
 from tests.conftest import Connect
 from tests.recipes.conftest import Expire
-from tests.recipes.scene import crowd, lose_answers, settled
+from tests.recipes.scene import cancelled_at, crowd, lose_answers, settled
 
 PATH = "/lock"
 
@@ -115,21 +115,26 @@ async def test_without_patience_it_is_taken_only_if_it_is_free(connect: Connect)
         await lock.release(await lock.acquire(0))
 
 
-@pytest.mark.parametrize("turns", range(0, 40, 3))
-async def test_who_is_cancelled_leaves_the_line(connect: Connect, turns: int) -> None:
+@pytest.mark.parametrize("number", range(1, 8))
+async def test_who_is_cancelled_leaves_the_line(connect: Connect, number: int) -> None:
     """kazoo#412, at whatever step it is cancelled."""
     async with connect() as zk:
-        await zk.ensure(PATH)
-        waiter = _wait(zk)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        waiter.cancel()
-        (came,) = await asyncio.gather(waiter, return_exceptions=True)
-        if isinstance(came, Grant):
+        came = await cancelled_at(zk, number, Lock(zk, PATH).acquire())
+        if came is not None:
+            assert number > 4
             await came.give_back()
-        await crowd(zk, PATH, 0)
         async with Lock(zk, PATH):
-            pass
+            assert len(await zk.children(PATH)) == 1
+        await crowd(zk, PATH, 0)
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+async def test_who_is_cancelled_while_waiting_leaves_the_line(
+    connect: Connect, number: int
+) -> None:
+    async with connect() as zk, Lock(zk, PATH):
+        assert await cancelled_at(zk, number, Lock(zk, PATH).acquire(0.1)) is None
+        await crowd(zk, PATH, 1)
 
 
 async def test_who_waits_is_not_let_in_when_the_one_ahead_gives_up(connect: Connect) -> None:
