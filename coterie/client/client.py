@@ -304,9 +304,6 @@ class Client(Carrier):
                 except NodeExistsError:
                     if not unknown:
                         raise
-                # Whatever the old connection carried is before this in the leader's order, or
-                # refused.
-                await self.sync(above)
                 found = await self._find(above, mark or name, bool(mark))
                 if found is not None and (
                     not mode.ephemeral or found.stat.ephemeral_owner == self.session.id
@@ -330,7 +327,6 @@ class Client(Carrier):
     async def _remove(self, above: str, mark: str, session_id: int) -> None:
         while not self.over and self.session.id == session_id:
             try:
-                await self.sync(above)
                 while (found := await self._find(above, mark, True)) is not None:
                     await self.delete(found.path)
                 return
@@ -340,15 +336,26 @@ class Client(Carrier):
                 await asyncio.sleep(_PAUSE_S)
 
     async def _find(self, above: str, name: str, is_mark: bool) -> Created | None:
-        """The child of that name, or whose name begins so."""
-        names = [name]
-        if is_mark:
-            names = [child for child in await self.children(above) if child.startswith(name)]
+        """The child of that name, or whose name begins so.
+
+        What an old connection carried is before the write of a linearizable read in the leader's
+        order, or refused. A sync will not do: a leader answers those of its own clients at once,
+        while what they wrote before is still on its way to the disks.
+        """
+        if not is_mark:
+            path = f"{above.rstrip('/')}/{name}"
+            stat = await self.exists(path, linearizable=True)
+            return None if stat is None else Created(path, stat)
+        try:
+            names = await self.children(above, linearizable=True)
+        except NoNodeError:
+            return None
         for child in names:
-            path = f"{above.rstrip('/')}/{child}"
-            stat = await self.exists(path)
-            if stat is not None:
-                return Created(path, stat)
+            if child.startswith(name):
+                path = f"{above.rstrip('/')}/{child}"
+                stat = await self.exists(path)
+                if stat is not None:
+                    return Created(path, stat)
         return None
 
     async def ensure(self, path: str, acl: Sequence[ACL] = OPEN_ACL) -> None:
