@@ -47,6 +47,7 @@ _REQUEST: Final = struct.Struct(">iii").pack
 _REPLY: Final = struct.Struct(">iqi").unpack_from
 _XID_MAX: Final = 2**31 - 1
 _NO_PASSWORD: Final = bytes(16)
+_ROUNDS_REFUSED: Final = 2
 _GOOD_MS: Final = 1000.0
 """A connection that lasted this long shows that its server is well."""
 
@@ -132,6 +133,9 @@ class Session:
         self._writable_id = False
         """The session was made by a server with a quorum."""
         self._closing = False
+        self._hosts = len(hosts)
+        self._refusals = 0
+        """How many servers in a row hung up on a greeting."""
         self._plan_dial()
 
     # What is told
@@ -161,6 +165,10 @@ class Session:
         self._phase = _GREETING
         self._framing = Framing(self.settings.reply_bytes_max)
         session_id = self.id if self._writable_id else 0
+        if not session_id and self._refusals >= _ROUNDS_REFUSED * self._hosts:
+            # Servers refuse who has seen more than they have. All of them do: data was lost, and
+            # to insist would be for ever.
+            self.last_zxid = 0
         password = self.password if session_id else _NO_PASSWORD
         hello = requests.ConnectRequest(
             0, self.last_zxid, self.settings.timeout_ms, session_id, password
@@ -288,6 +296,7 @@ class Session:
     def _gone(self, reason: str) -> None:
         """What was sent over this connection is not answered any more."""
         self.failure = f"{self.server}: {reason}"
+        self._refusals += self._phase == _GREETING
         if self._phase >= _PROVING:
             if self._now_ms - self._up_ms >= _GOOD_MS:
                 self._rounds.was_good()
@@ -322,6 +331,7 @@ class Session:
         self._up_ms = self._now_ms
         self._up_state = SessionState.CONNECTED_READ_ONLY if read_only else SessionState.CONNECTED
         self._phase = _PROVING
+        self._refusals = 0
         self._sasl = None
         if self.settings.sasl is not None:
             from coterie.client.sasl import Sasl
