@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes
 N ?= 1000
 BENCH ?=
+SIM ?=
 
 .PHONY: help setup run test slow lint fmt sim fuzz bench compat interop docs fast lock clean
 
@@ -32,8 +33,8 @@ fmt: $(VENV)/ready-lint  ## mend the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-sim: $(VENV)/ready-test  ## N fresh seeds in the simulator (make sim N=10000)
-	$(BIN)/coterie simulate --seeds $(N)
+sim: $(VENV)/ready-test  ## N fresh seeds in the simulator (make sim N=10000; SIM=--recipes: of recipes)
+	$(BIN)/coterie simulate --seeds $(N) $(SIM)
 
 fuzz: $(VENV)/ready-fuzz  ## a coverage-guided fuzzer over the client protocol, for N inputs
 	$(BIN)/python -m tests.fuzz.guided -runs=$(N)

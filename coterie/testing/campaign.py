@@ -1,5 +1,8 @@
 """Many seeds on every core, and one seed shown: what stands behind `coterie simulate`.
 
+There are two kinds of runs: of servers with clients that speak the wire protocol (`simulator.py`),
+and of programs with the real client and its recipes (`recipes.py`).
+
 A failure is told with the command that repeats it. What the runs have come to pass is counted, so
 that one sees whether they have been where it matters.
 """
@@ -14,17 +17,34 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from coterie.testing.history import Violation
+from coterie.testing.recipes import RecipeSimulation
+from coterie.testing.service import Service
 from coterie.testing.simulator import Simulation
 
 _SHOW_S = 10.0
 _CHUNK = 4
 
 
-class Result(NamedTuple):
-    """What one seed came to."""
+class Task(NamedTuple):
+    """A seed to run, with so many members."""
 
     seed: int
     members: int
+    recipes: bool = False
+
+    def make(self) -> Service:
+        kind = RecipeSimulation if self.recipes else Simulation
+        return kind(self.seed, members=self.members)
+
+    def __str__(self) -> str:
+        option = " --recipes" if self.recipes else ""
+        return f"coterie simulate {self.seed} --members {self.members}{option}"
+
+
+class Result(NamedTuple):
+    """What one seed came to."""
+
+    task: Task
     failure: str
     """Empty if it passed."""
     marks: Counter[str]
@@ -35,21 +55,20 @@ def members_of(seed: int) -> int:
     return (1, 3, 5, 3)[seed % 4]
 
 
-def run(task: tuple[int, int]) -> Result:
-    """Run one seed with so many members."""
-    seed, members = task
-    simulation = Simulation(seed, members=members)
+def run(task: Task) -> Result:
+    """Run one seed."""
+    simulation = task.make()
     failure = ""
     try:
         simulation.run()
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
-    return Result(seed, members, failure, simulation.marks)
+    return Result(task, failure, simulation.marks)
 
 
-def replay(seed: int, members: int, say: Callable[[str], None], *, trace: bool) -> int:
+def replay(task: Task, say: Callable[[str], None], *, trace: bool) -> int:
     """Run one seed and tell what happens; 0 if it passed. Raises what a machine raises."""
-    simulation = Simulation(seed, members=members)
+    simulation = task.make()
     failure = ""
     try:
         simulation.run()
@@ -59,15 +78,13 @@ def replay(seed: int, members: int, say: Callable[[str], None], *, trace: bool) 
         if trace:
             for line in simulation.lines():
                 say(line)
-    say(f"seed {seed}: {failure or 'passed'}; trace {simulation.digest()}")
+    say(f"seed {task.seed}: {failure or 'passed'}; trace {simulation.digest()}")
     return 1 if failure else 0
 
 
-def campaign(
-    first: int, count: int, members: int | None, jobs: int, say: Callable[[str], None]
-) -> int:
-    """Run `count` seeds from `first` on, in `jobs` processes; 0 if all passed."""
-    tasks = [(seed, members or members_of(seed)) for seed in range(first, first + count)]
+def campaign(tasks: list[Task], jobs: int, say: Callable[[str], None]) -> int:
+    """Run many seeds, in `jobs` processes; 0 if all passed."""
+    count = len(tasks)
     marks: Counter[str] = Counter()
     failed = 0
     started_s = shown_s = time.monotonic()
@@ -76,8 +93,8 @@ def campaign(
             marks.update(result.marks)
             if result.failure:
                 failed += 1
-                say(f"seed {result.seed} failed: {result.failure}")
-                say(f"  coterie simulate {result.seed} --members {result.members}")
+                say(f"seed {result.task.seed} failed: {result.failure}")
+                say(f"  {result.task}")
             now_s = time.monotonic()
             if now_s - shown_s > _SHOW_S:
                 shown_s = now_s

@@ -90,6 +90,10 @@ class Service:
 
     # The run
 
+    def run(self) -> None:
+        """Raises `Violation`, and whatever else a machine raises that should not."""
+        raise NotImplementedError
+
     def step(self) -> None:
         """Let the next thing happen; a machine that halts in it is started again later."""
         try:

@@ -57,7 +57,6 @@ class Simulation(Service):
     # The run
 
     def run(self) -> None:
-        """Raises `Violation`, and whatever else a machine raises that should not."""
         faults = Faults(self, self.plan, self.dice("faults"))
         for host in self.hosts:
             self.time.after(0, host.start)
