@@ -186,6 +186,7 @@ class Connection:
         self.begin()
         self.session.lost(reason)
         self._carry_out()
+        self._look_ahead()
 
     def closed(self, wire: _Wire, error: Exception | None) -> None:
         if wire is self._wire:
