@@ -68,7 +68,7 @@ async def test_an_address_that_does_not_answer_is_no_end_zookeeper_1259() -> Non
     with Server() as server:
         hosts = f"unknown:1,known:{server.port}"
         for _ in range(5):
-            async with coterie.connect(hosts, network=Some()) as zk:
+            async with asyncio.timeout(2), coterie.connect(hosts, network=Some()) as zk:
                 assert await zk.exists("/a") is None
 
 
