@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +29,7 @@ from coterie.system.transport import Network
 from coterie.values import Created, EventType, KeeperState, SessionState, WatchEvent
 
 if TYPE_CHECKING:
+    from random import Random
     from ssl import SSLContext
 
 OnEvent = Callable[[WatchEvent], None]
@@ -55,7 +55,8 @@ class Carrier:
         self._call_ms = call_timeout_s * 1000.0
         self._tls = tls
         self._network = network
-        self._dice = dice
+        self.dice = dice
+        """Where recipes draw from, too: a simulation hands its own down."""
         self._connection: Connection | None = None
         self._changed: asyncio.Future[SessionState] | None = None
         self._callbacks: list[Callable[[SessionState], None]] = []
@@ -89,9 +90,9 @@ class Carrier:
             raise RuntimeError("a client is started once")
         hosts = self._where.hosts
         loop = asyncio.get_running_loop()
-        session = Session(hosts, self._settings, self._dice, loop.time() * 1000.0)
+        session = Session(hosts, self._settings, self.dice, loop.time() * 1000.0)
         self._connection = Connection(
-            session, hosts, self._network, self._tls, self._dice, self._follow
+            session, hosts, self._network, self._tls, self.dice, self._follow
         )
         try:
             async with asyncio.timeout(self._call_ms / 1000.0):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from coterie import paths
@@ -54,6 +53,7 @@ from coterie.wire import requests
 from coterie.wire.requests import Op
 
 if TYPE_CHECKING:
+    from random import Random
     from ssl import SSLContext
 
 
@@ -291,7 +291,7 @@ class Client(Carrier):
         """A create that may be repeated: what came of an earlier try is looked for first."""
         above, _, name = path.rpartition("/")
         above = above or "/"
-        mark = f"{_PROTECTED}{self._dice.getrandbits(128):032x}-" if mode.sequential else ""
+        mark = f"{_PROTECTED}{self.dice.getrandbits(128):032x}-" if mode.sequential else ""
         marked = f"{above.rstrip('/')}/{mark}{name}"
         session_id = self.session.id
         unknown = False

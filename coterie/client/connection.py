@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from random import Random
 from typing import TYPE_CHECKING, Final, cast
 
 from coterie.client.calls import Call
@@ -22,6 +21,7 @@ from coterie.system.transport import Network
 from coterie.values import EventType, SessionState
 
 if TYPE_CHECKING:
+    from random import Random
     from ssl import SSLContext
 
 _SEEK_S: Final = 2.0

@@ -12,10 +12,12 @@ Rules:
 
 from __future__ import annotations
 
-from random import Random
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from coterie import paths
+
+if TYPE_CHECKING:
+    from random import Random
 
 DEFAULT_PORT: Final = 2181
 _SCATTER_MS: Final = 20.0

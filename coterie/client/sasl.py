@@ -26,10 +26,12 @@ import hmac
 import re
 import string
 from hashlib import md5
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coterie.errors import AuthFailedError
+
+if TYPE_CHECKING:
+    from random import Random
 
 SERVER_NAME: Final = "zookeeper/zk-sasl-md5"
 """The service and the host, as the digest-uri has them."""

@@ -17,7 +17,6 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from random import Random
 from typing import TYPE_CHECKING, Final
 
 from coterie.client import calls
@@ -41,6 +40,8 @@ from coterie.wire.jute import Reader
 from coterie.wire.requests import AUTH_XID, NOTIFICATION_XID, PING_XID, SET_WATCHES_XID, Op
 
 if TYPE_CHECKING:
+    from random import Random
+
     from coterie.client.sasl import Sasl
 
 _REQUEST: Final = struct.Struct(">iii").pack
