@@ -8,8 +8,9 @@
         print(leader and leader.identifier)
 
 Candidates stand in line and each watches the one ahead. One that does not lead keeps its place
-over lost connections, and takes a new one when its session has ended. A leader loses its leadership
-with its znode or its session, and its block is cancelled. The names are Curator's (LeaderLatch).
+over lost connections, and takes a new one when its session has ended. A leader loses its
+leadership with its znode or its session, and its block is cancelled. The names are Curator's
+(LeaderLatch).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from coterie.client.blocking import BlockingClient
-from coterie.client.client import Client, OnEvent
+from coterie.client.carrier import OnEvent
+from coterie.client.client import Client
 from coterie.errors import (
     ConnectionLossError,
     GrantLostError,

@@ -119,6 +119,8 @@ class Grant(Tenure):
 
     def __init__(self, zk: Client, path: str, stat: Stat) -> None:
         super().__init__(path, stat.czxid)
+        self.stat = stat
+        """Of the znode when it was made."""
         self.session_id = stat.ephemeral_owner
         self._zk = zk
         self._undo = zk.on_state(self._follow)
@@ -159,6 +161,15 @@ class Grant(Tenure):
             discard_later(self._zk, self.path, self.session_id)
         else:
             await discard(self._zk, self.path, self.session_id)
+
+    async def abandon(self) -> None:
+        """As `give_back`, for who cannot wait: one who is cancelled, or whose time is over.
+
+        What this client asks for after this will find it gone.
+        """
+        self.released()
+        discard_later(self._zk, self.path, self.session_id)
+        await asyncio.sleep(0)
 
     def _changed(self, event: WatchEvent) -> None:
         if self._lost.is_set():

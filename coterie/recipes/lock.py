@@ -18,13 +18,7 @@ from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
 from coterie.errors import ApiError, GrantLostError, NoNodeError
 from coterie.recipes.grant import Grant, Holding
-from coterie.recipes.recipe import (
-    discard_later,
-    is_number,
-    is_sequential,
-    sequence_of,
-    take_place,
-)
+from coterie.recipes.recipe import is_number, is_sequential, sequence_of, take_place
 from coterie.values import WatchEvent
 
 Ahead = Callable[[list[str], str], str | None]
@@ -73,10 +67,7 @@ class Line:
                 await self._until_gone(self._under + ahead, grant)
             grant.check()
         except BaseException:
-            grant.released()
-            discard_later(self._zk, place.path, grant.session_id)
-            # What this client asks for after this will find it gone.
-            await asyncio.sleep(0)
+            await grant.abandon()
             raise
         return grant
 

@@ -17,26 +17,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Final
 
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
 from coterie.errors import (
     BadArgumentsError,
     BadVersionError,
-    ConnectionLossError,
     GrantLostError,
     NodeExistsError,
     NoNodeError,
-    OperationTimeoutError,
     OutcomeUnknown,
 )
 from coterie.recipes.grant import Grant, Holding
 from coterie.recipes.lock import Line, next_ahead
 from coterie.recipes.recipe import discard, go_on
 from coterie.values import Created, CreateMode, Stat, WatchEvent
-
-_PAUSE_S: Final = 0.1
 
 
 class Semaphore(Holding[Grant]):
@@ -156,17 +151,9 @@ class Semaphore(Holding[Grant]):
             except NoNodeError:
                 return await self._owned(lease, place)
             except OutcomeUnknown:
-                await self._settle(place)
-
-    async def _settle(self, place: Grant) -> None:
-        """Let all that was sent before take effect, or never."""
-        while self.zk.session_id == place.session_id:
-            try:
-                await self.zk.sync(self.path)
-                return
-            except (ConnectionLossError, OperationTimeoutError):
-                await asyncio.sleep(_PAUSE_S)
-        raise GrantLostError(place.path)
+                # To try again finds out: what the old connection carried comes before that.
+                if self.zk.session_id != place.session_id:
+                    raise GrantLostError(place.path) from None
 
     async def _owned(self, lease: str, place: Grant) -> Stat:
         """The lease is there and one's own, or the place was lost."""

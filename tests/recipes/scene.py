@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from coterie.client.client import Client
+from coterie.client.transaction import Transaction
 from coterie.errors import OutcomeUnknown
 from coterie.values import WatchEvent
 
@@ -77,3 +78,25 @@ def lose_answers(zk: Client, count: int = 1, *, then: Undone | None = None) -> N
         raise OutcomeUnknown(made.path, "create")
 
     client._create = carried_out
+
+
+def lose_commits(zk: Client, *carried_out: bool) -> None:
+    """Let the answers to the next transactions be lost, whether they are carried out or not."""
+    client: Any = zk
+    transaction, left = client.transaction, list(carried_out)
+
+    def unsure() -> Transaction:
+        change: Transaction = transaction()
+        commit = change.commit
+
+        async def committed() -> list[Any]:
+            if not left:
+                return await commit()
+            if left.pop(0):
+                await commit()
+            raise OutcomeUnknown(None, "commit")
+
+        change.commit = committed  # type: ignore[method-assign]
+        return change
+
+    client.transaction = unsure

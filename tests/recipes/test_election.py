@@ -147,17 +147,18 @@ async def test_a_candidate_keeps_its_place_over_a_lost_connection(
         await candidates[1].stop()
 
 
-@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize("number", range(1, 5))
 async def test_one_that_withdraws_leaves_no_candidate_behind(
     connect: Connect, number: int
 ) -> None:
     """CURATOR-504 (curator#1024): closed in the middle of its start, it leaves a znode that leads
     for ever."""
     async with connect() as zk:
+        await zk.ensure(PATH)
         came = await cancelled_at(zk, number, Election(zk, PATH).acquire())
         if came is not None:
+            assert number > 3
             await came.give_back()
-        await zk.ensure(PATH)
         await crowd(zk, PATH, 0)
         assert await Election(zk, PATH).leader() is None
 

@@ -96,13 +96,13 @@ async def test_a_place_that_nobody_knows_of_is_deleted(connect: Connect) -> None
     async with connect() as zk:
         await zk.ensure("/line")
         client: Any = zk
-        sync = client.sync
+        find = client._find
 
-        async def refused(path: str) -> None:
-            client.sync = sync
-            raise OperationTimeoutError(path, "sync")
+        async def refused(*arguments: object) -> None:
+            client._find = find
+            raise OperationTimeoutError("/line", "children")
 
-        client.sync = refused
+        client._find = refused
         lose_answers(zk)
         with pytest.raises(OperationTimeoutError):
             await take_place(zk, "/line/place-")

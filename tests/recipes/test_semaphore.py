@@ -9,14 +9,13 @@ import pytest
 
 import coterie
 from coterie.client.client import Client
-from coterie.client.transaction import Transaction
-from coterie.errors import BadArgumentsError, GrantLostError, OutcomeUnknown
+from coterie.errors import BadArgumentsError, GrantLostError
 from coterie.recipes.grant import Grant
 from coterie.recipes.semaphore import Semaphore
 from coterie.testing.cluster import Server
 from tests.conftest import Connect
 from tests.recipes.conftest import Expire
-from tests.recipes.scene import cancelled_at, crowd, settled
+from tests.recipes.scene import cancelled_at, crowd, lose_commits, settled
 
 PATH = "/semaphore"
 
@@ -174,30 +173,10 @@ async def test_the_number_is_agreed_on(connect: Connect) -> None:
         Semaphore(zk, PATH, 0)
 
 
-@pytest.mark.parametrize("carried_out", [True, False])
-async def test_the_moves_answer_is_lost(connect: Connect, carried_out: bool) -> None:
+@pytest.mark.parametrize("carried_out", [[True], [False], [False, True]])
+async def test_the_moves_answer_is_lost(connect: Connect, carried_out: list[bool]) -> None:
     async with connect() as zk:
-        client: Any = zk
-        transaction = client.transaction
-        losses = 1
-
-        def unsure() -> Transaction:
-            change: Transaction = transaction()
-            commit = change.commit
-
-            async def committed() -> list[Any]:
-                nonlocal losses
-                if not losses:
-                    return await commit()
-                losses -= 1
-                if carried_out:
-                    await commit()
-                raise OutcomeUnknown(PATH, "commit")
-
-            change.commit = committed  # type: ignore[method-assign]
-            return change
-
-        client.transaction = unsure
+        lose_commits(zk, *carried_out)
         async with Semaphore(zk, PATH, 1) as grant:
             await grant.confirm()
             assert len(await zk.children(f"{PATH}/leases")) == 1
