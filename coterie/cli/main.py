@@ -25,6 +25,7 @@ _ELSEWHERE: Final = {
     "multi": "znodes:multi",
     "rm": "znodes:rm",
     "set": "znodes:set_",
+    "shell": "shell:shell",
     "stat": "znodes:stat",
     "tree": "znodes:tree",
     "watch": "znodes:watch",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
@@ -28,14 +28,14 @@ from coterie.errors import (
     SessionExpiredError,
     ZooKeeperError,
 )
-from coterie.values import WatchEvent
+from coterie.values import AddWatchMode, WatchEvent
 
 REFUSED: Final = 1
 USAGE: Final = 2
 UNKNOWN: Final = 3
 _INTERRUPTED: Final = 128
 
-Operation = Callable[..., Awaitable[None]]
+Operation = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Session:
@@ -48,6 +48,8 @@ class Session:
         """Whether the session lives on when the operation is over."""
         self.endless = False
         """Whether only Ctrl-C ends what goes on now."""
+        self.watched: dict[str, AddWatchMode] = {}
+        """Paths of which this shows what happens while other things go on."""
 
     def tell(self, event: WatchEvent) -> None:
         """Show an event. To be overridden: only a session that stays has one-shot watches."""

@@ -105,7 +105,7 @@ def create(**given: Any) -> None:
 
 
 @click.command()
-@path_argument
+@click.argument("path", type=PATH, default="/")
 @_STAT
 @click.option("-l", "--long", is_flag=True, help="Show the metadata of each child.")
 @click.option("-R", "-r", "--recursive", is_flag=True, help="All znodes below, each by its path.")
@@ -236,7 +236,7 @@ def acl(**given: Any) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.File("rb"), default="-")
+@click.argument("file", type=click.File("rb"), required=False)
 @connects
 def multi(**given: Any) -> None:
     """Several changes that all happen or none, from FILE or standard input.
@@ -253,10 +253,11 @@ def multi(**given: Any) -> None:
     """
     from coterie.cli import changes
 
-    if click.get_current_context().obj is not None and given["file"].name == "<stdin>":
+    file = given.pop("file")
+    if file is None and click.get_current_context().obj is not None:
         raise click.UsageError("In the shell, name a FILE.")
     try:
-        given["changes"] = changes.read(given.pop("file").read())
+        given["changes"] = changes.read((file or sys.stdin.buffer).read())
     except changes.ChangeError as error:
         raise click.UsageError(str(error)) from None
     do("operations:multi", given)
