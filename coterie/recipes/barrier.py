@@ -32,7 +32,14 @@ from coterie.errors import (
 )
 from coterie.recipes.following import until
 from coterie.recipes.grant import Grant, Holding
-from coterie.recipes.recipe import Recipe, discard, sequence_of
+from coterie.recipes.recipe import (
+    Recipe,
+    discard,
+    discard_later,
+    is_number,
+    sequence_of,
+    take_place,
+)
 from coterie.values import WatchEvent
 
 _PLACE: Final = "place-"
@@ -102,9 +109,7 @@ class DoubleBarrier(Holding[Grant]):
         """
         async with asyncio.timeout(timeout_s):
             await self.zk.ensure(self._round_path)
-            place = await self.zk.create_with_stat(
-                self._path_of(_PLACE), ephemeral=True, sequential=True, protected=True
-            )
+            place = await take_place(self.zk, self._path_of(_PLACE))
             grant = Grant(self.zk, place.path, place.stat)
             try:
                 await grant.guard()
@@ -112,38 +117,60 @@ class DoubleBarrier(Holding[Grant]):
                 grant.check()
             except BaseException:
                 grant.released()
-                await discard(self.zk, place.path)
+                discard_later(self.zk, place.path, grant.session_id)
+                # What this client asks for after this will find it gone.
+                await asyncio.sleep(0)
                 raise
         return grant
 
     async def _places(self, watch: Callable[[WatchEvent], None] | None = None) -> list[str]:
         names = await self.zk.children(self.path, watch=watch)
-        return sorted((name for name in names if _PLACE in name), key=sequence_of)
+        found = (n for n in names if is_number(n.rpartition(_PLACE)[2]) and _PLACE in n)
+        return sorted(found, key=sequence_of)
 
     async def _until_in_a_round(self, grant: Grant) -> list[str]:
-        """Wait for a round with this one in it, or begin it; gives the names of all in it.
+        """Wait for a round with this one in it, or begin it; gives the names of all in it."""
+        rung = asyncio.Event()
+
+        def ring(event: WatchEvent) -> None:
+            rung.set()
+
+        undo = grant.on_lost(rung.set)
+        try:
+            while (names := await self._look(grant, ring)) is None:
+                await rung.wait()
+                rung.clear()
+                self._forget(ring)
+        finally:
+            undo()
+            self._forget(ring)
+        return names
+
+    def _forget(self, ring: Callable[[WatchEvent], None]) -> None:
+        self.zk.unwatch(self._round_path, ring)
+        self.zk.unwatch(self.path, ring)
+
+    async def _look(self, grant: Grant, ring: Callable[[WatchEvent], None]) -> list[str] | None:
+        """The names of all in this one's round; None if it has not begun, and cannot yet.
 
         Whoever makes the number full begins the round, and all wait for that one change. Only
-        those who came while another round was on also look at every one who leaves.
+        those who came while another round was on also hear of every one who leaves.
         """
         mine = grant.path.rpartition("/")[2]
-        bell = _Bell()
-        grant.on_lost(bell.rung.set)
         while True:
-            bell.rung.clear()
             grant.check()
-            data, stat = await self.zk.get(self._round_path, watch=bell.watch("round"))
+            self._forget(ring)
+            data, stat = await self.zk.get(self._round_path, watch=ring)
             names: list[str] = json.loads(data or b"[]")
             if mine in names:
                 return names
             places = await self._places()
             if not set(names).isdisjoint(places):
-                places = await self._places(bell.watch("places"))
+                places = await self._places(ring)
             if mine not in places:
                 raise GrantLostError(grant.path)
             if len(places) < self._count or not set(names).isdisjoint(places):
-                await bell.rung.wait()
-                continue
+                return None
             begun = json.dumps(places[: self._count]).encode()
             # Whoever was faster has begun the same round, or one that is over.
             with suppress(BadVersionError, OutcomeUnknown):
@@ -172,10 +199,10 @@ class DoubleBarrier(Holding[Grant]):
                     await self._until_gone(left[-1])
                 else:
                     if mine in left:
-                        await discard(self.zk, grant.path)
+                        await discard(self.zk, grant.path, grant.session_id)
                     await self._until_gone(left[0])
         finally:
-            await discard(self.zk, grant.path)
+            await discard(self.zk, grant.path, grant.session_id)
 
     async def _until_gone(self, name: str) -> None:
         path = self._path_of(name)
@@ -184,23 +211,3 @@ class DoubleBarrier(Holding[Grant]):
             return True if await self.zk.exists(path) is None else None
 
         await until(self.zk, path, look)
-
-
-class _Bell:
-    """One-shot watches, none of which is set twice before it has rung."""
-
-    def __init__(self) -> None:
-        self.rung = asyncio.Event()
-        self._set: set[str] = set()
-
-    def watch(self, name: str) -> Callable[[WatchEvent], None] | None:
-        """What to give as a watch; None while it is set."""
-        if name in self._set:
-            return None
-        self._set.add(name)
-
-        def ring(event: WatchEvent) -> None:
-            self._set.discard(name)
-            self.rung.set()
-
-        return ring

@@ -20,7 +20,7 @@ from coterie.errors import (
     SessionExpiredError,
     ZooKeeperError,
 )
-from coterie.recipes.recipe import discard
+from coterie.recipes.recipe import discard, take_place
 
 _PAUSE_S = 0.1
 
@@ -68,7 +68,7 @@ class Presence:
             await asyncio.gather(keeping, return_exceptions=True)
         owner, self._owner = self._owner, 0
         if owner and owner == self._zk.session_id:
-            await discard(self._zk, self.path)
+            await discard(self._zk, self.path, owner)
 
     async def update(self, data: bytes) -> None:
         """Change what it holds, now and whenever it is made again.
@@ -124,9 +124,7 @@ class Presence:
     async def _create(self, session_id: int) -> bool:
         """Whether it was made; not when somebody was faster."""
         try:
-            made = await self._zk.create_with_stat(
-                self.path, self.data, ephemeral=True, protected=True, parents=True
-            )
+            made = await take_place(self._zk, self.path, self.data, sequential=False)
         except NodeExistsError:
             return False
         except OutcomeUnknown:

@@ -93,6 +93,23 @@ async def test_to_wait_no_longer_leaves_nothing_behind(connect: Connect) -> None
         assert await zk.exists("/a") is None
 
 
+async def test_to_be_cancelled_while_it_is_made_leaves_nothing_behind(connect: Connect) -> None:
+    async with connect() as zk, connect() as other:
+        await zk.ensure("/g")
+        for turns in range(40):
+            presence = Presence(zk, f"/g/{turns}")
+            opening = asyncio.create_task(presence.open())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait([opening])
+            if not opening.cancelled():
+                await presence.close()
+        async with asyncio.timeout(10):
+            while await other.children("/g"):
+                await other.sync()
+
+
 async def test_what_makes_it_impossible_is_raised(connect: Connect) -> None:
     async with connect() as zk:
         await zk.create("/closed", acl=READ_ACL)
