@@ -142,11 +142,11 @@ class Counter(Recipe["Counter"]):
     async def _was_made(self, mark: bytes, session_id: int) -> bool:
         """What a change has come to, of which nothing was heard."""
         try:
-            # What the old connection carried has happened before this, or never will.
-            await self.zk.sync(self.path)
+            # What the old connection carried has happened before the write of this, or never will.
+            # A sync would not do: a leader answers it before what is still on its way to the disk.
+            stat = await self.zk.exists(self._mark, linearizable=True)
             if self.zk.session_id != session_id:
                 raise SessionExpiredError(self.path, "add")
-            stat = await self.zk.exists(self._mark)
             if stat is None or stat.ephemeral_owner != session_id:
                 made = False
             else:

@@ -172,13 +172,14 @@ async def test_after_the_session_it_is_told_that_nobody_knows(connect: Connect) 
         await counter.add()
         client: Any = zk
         client.transaction = _Lost(zk, Counter(other, "/n"), True)
-        real = client.sync
+        real = client.exists
 
-        async def sync(path: str) -> None:
-            await real(path)
+        async def exists(path: str, **options: Any) -> Any:
+            found = await real(path, **options)
             client.session.id += 1
+            return found
 
-        client.sync = sync
+        client.exists = exists
         with pytest.raises(OutcomeUnknown):
             await counter.add()
         client.session.id -= 1
