@@ -472,6 +472,8 @@ class Client(Carrier):
         watcher = self._watchers.pop((path, watch), None)
         if watcher is None or not self.session.watches.drop(mode, place, watcher):
             return
+        if self.session.expects_watch(place):
+            return  # It would be removed, too.
         if self.state.connected:
             try:
                 await self._ask(calls.remove_watches(place, path))

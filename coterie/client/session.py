@@ -233,6 +233,13 @@ class Session:
     def _closed(self, result: object, error: ZooKeeperError | None) -> None:
         self._finish(SessionState.CLOSED, SessionExpiredError)
 
+    def expects_watch(self, path: bytes) -> bool:
+        """Whether a read that is to set a one-shot watch of this path is on its way."""
+        return any(
+            call.watch is not None and call.watch[0] == path
+            for call in (*self._sent, *self._queue)
+        )
+
     def go_to(self, host: Host) -> None:
         """Leave this server for one that has a quorum."""
         if self._phase == _UP:

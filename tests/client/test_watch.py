@@ -10,7 +10,7 @@ import coterie
 from coterie.client import watch as watch_module
 from coterie.errors import UnimplementedError
 from coterie.testing.cluster import Server
-from coterie.values import AddWatchMode, EventType
+from coterie.values import AddWatchMode, EventType, WatchEvent
 from tests.conftest import Connect, until
 
 CREATED, DELETED = EventType.NODE_CREATED, EventType.NODE_DELETED
@@ -90,6 +90,18 @@ async def test_the_server_forgets_what_nobody_watches(connect: Connect) -> None:
             assert await _all(one, 1) == [(DELETED, "/a")]
         assert not zk.session.watches.persistent
         await zk.create("/a")
+
+
+async def test_to_close_one_takes_no_watch_from_a_read_on_its_way(connect: Connect) -> None:
+    heard: list[WatchEvent] = []
+    async with connect() as zk:
+        await zk.create("/a")
+        async with zk.watch("/a"):
+            reading = asyncio.ensure_future(zk.get("/a", watch=heard.append))
+            await asyncio.sleep(0)
+        await reading
+        await zk.set("/a", b"1")
+        assert [event.type for event in heard] == [EventType.NODE_DATA_CHANGED]
 
 
 async def test_a_gap_is_told_and_nothing_is_lost_after_it_kazoo_472() -> None:
