@@ -62,7 +62,9 @@ class Held(Protocol):
     """What is held."""
 
     path: str
-    token: int
+
+    @property
+    def token(self) -> int | None: ...
 
     @property
     def lost(self) -> bool: ...
@@ -207,14 +209,16 @@ class Guarded:
         environment = {
             "COTERIE_HOSTS": self.wishes.hosts,
             "COTERIE_PATH": held.path,
-            "COTERIE_TOKEN": str(held.token),
         }
+        if held.token is not None:
+            environment["COTERIE_TOKEN"] = str(held.token)
         program = self._program = Program(self.wishes.command, environment)
         losing = asyncio.create_task(lost.wait())
         either: set[asyncio.Future[Any]] = {program.ended, losing}
         try:
             while not program.ended.done():
-                if (safe_s := self._safe_s(zk, held)) <= 0:
+                safe_s = self._safe_s(zk, held)
+                if safe_s is not None and safe_s <= 0:
                     break
                 await asyncio.wait(either, timeout=safe_s, return_when=asyncio.FIRST_COMPLETED)
             if not program.ended.done():
@@ -230,8 +234,10 @@ class Guarded:
             if program.running:
                 program.signal(signal.SIGKILL)
 
-    def _safe_s(self, zk: Client, held: Held) -> float:
-        """How long there is nothing to fear, if no server answers meanwhile."""
+    def _safe_s(self, zk: Client, held: Held) -> float | None:
+        """How long there is nothing to fear, if no server answers meanwhile; None: for ever."""
+        if self.wishes.on_lost == "keep" and not held.lost:
+            return None
         expires_ms = zk.expires_ms
         if held.lost or expires_ms is None:
             return 0.0

@@ -19,10 +19,12 @@ from coterie import __version__
 _ELSEWHERE: Final = {
     "acl": "znodes:acl",
     "create": "znodes:create",
+    "elect": "run:elect",
     "get": "znodes:get",
     "lock": "run:lock",
     "ls": "znodes:ls",
     "multi": "znodes:multi",
+    "register": "run:register",
     "rm": "znodes:rm",
     "set": "znodes:set_",
     "shell": "shell:shell",

@@ -134,11 +134,30 @@ def elect(**given: Any) -> None:
 
 @click.command()
 @click.argument("service")
-@click.option("--root", type=PATH, help="Where services are kept.  [default: as the recipe's]")
+@click.option(
+    "--root",
+    type=PATH,
+    default="/services",
+    show_default=True,
+    metavar="PATH",
+    help="Where the services are kept.",
+)
 @click.option("--host", metavar="HOST", help="Where it is reached.  [default: this host's name]")
-@click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="And at which port.")
-@click.option("--version", metavar="VERSION", help="Which version of it this is.")
-@click.option("--flavor", metavar="FLAVOR", help="Which kind of it this is.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    required=True,
+    metavar="PORT",
+    help="And at which port.",
+)
+@click.option(
+    "--version",
+    default="0",
+    show_default=True,
+    metavar="VERSION",
+    help="Which version of it this is, as PEP 440 writes them.",
+)
+@click.option("--flavor", default="", metavar="FLAVOR", help="Which kind of it this is.")
 @click.option(
     "--meta",
     multiple=True,
@@ -161,6 +180,12 @@ def register(**given: Any) -> None:
     for pair in given["meta"]:
         if "=" not in pair:
             raise click.UsageError(f"--meta: {pair!r} does not have the form KEY=VALUE")
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(given["version"])
+    except InvalidVersion as error:
+        raise click.UsageError(f"--version: {error}") from None
     _run("register", given)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -38,3 +42,38 @@ class Command:
 def coterie(coterie_hosts: str) -> Command:
     """The command, at a server of this process."""
     return Command(coterie_hosts)
+
+
+@pytest.fixture
+def start_command(coterie_hosts: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `coterie ARGUMENTS` as a process of its own; it is killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "coterie", *arguments],
+            env={**os.environ, "COTERIE_HOSTS": coterie_hosts},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """What the process says next."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit status, and what it complained of."""
+    _, said = process.communicate(timeout=20)
+    return process.returncode, said

@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,42 +17,19 @@ from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client, connect
 from coterie.errors import ConnectionLossError, NoAuthError
 from coterie.testing.cluster import Server, until
+from tests.cli.conftest import ended, line
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(coterie_hosts: str) -> Iterator[Start]:
+def start(start_command: Start) -> Start:
     """Starts `coterie lock ARGUMENTS`."""
-    started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "coterie", "lock", *arguments],
-            env={**os.environ, "COTERIE_HOSTS": coterie_hosts},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        return start_command("lock", *arguments)
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit status, and what it complained of."""
-    _, said = process.communicate(timeout=20)
-    return process.returncode, said
+    return begin
 
 
 _FOR_EVER = (

@@ -36,7 +36,8 @@ def test_what_comes_after_the_dashes_is_the_commands(calls: _Calls) -> None:
 
 def test_the_session_outlives_three_times_the_grace_by_default(calls: _Calls) -> None:
     for command in (run.lock, run.elect, run.register):
-        CliRunner().invoke(command, ["/a", "--", "true"])
+        port = ["--port", "1"] if command is run.register else []
+        CliRunner().invoke(command, ["/a", *port, "--", "true"])
     assert [name for name, _ in calls] == ["lock", "elect", "register"]
     for _, given in calls:
         assert given["session_timeout_s"] >= 3 * given["grace_s"]
@@ -51,7 +52,9 @@ def test_the_session_outlives_three_times_the_grace_by_default(calls: _Calls) ->
         (run.lock, "--on-lost keep /a -- true", "'keep' is not one of"),
         (run.lock, "--grace -1 /a -- true", "-1"),
         (run.lock, "/a echo -n", "-n"),
-        (run.register, "web --meta zone -- true", "KEY=VALUE"),
+        (run.register, "web --port 1 --meta zone -- true", "KEY=VALUE"),
+        (run.register, "web -- true", "Missing option '--port'"),
+        (run.register, "web --port 1 --version new -- true", "--version: "),
         (run.register, "web --port 0 -- true", "0 is not in the range"),
     ],
 )

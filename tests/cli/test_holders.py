@@ -1,0 +1,119 @@
+"""What the commands that run others are held by: each is the recipe of that name."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from coterie.client.blocking import BlockingClient
+from coterie.recipes.discovery import Discovery
+from coterie.recipes.election import Election
+from coterie.recipes.lock import Lock
+from coterie.testing.cluster import Server, until
+from tests.cli.conftest import ended, line
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+_FOR_EVER = (
+    "exec 2>/dev/null; trap 'echo ended; exit 0' TERM; echo ready; while :; do sleep 0.02; done"
+)
+_LOOP = ["sh", "-c", _FOR_EVER]
+
+
+def test_others_read_who_holds_the_lock(
+    start_command: Start, coterie_client: BlockingClient
+) -> None:
+    start = start_command("lock", "/a", "--name", "me", "--", *_LOOP)
+    assert line(start) == "ready"
+    lock = Lock(coterie_client, "/a")
+    assert coterie_client.run(lock.contenders()) == [b"me"]
+
+
+def test_the_elected_runs_and_then_the_next(
+    start_command: Start, coterie_client: BlockingClient
+) -> None:
+    first = start_command("elect", "/a", "--name", "one", "--", *_LOOP)
+    assert line(first) == "ready"
+    second = start_command("elect", "/a", "--name", "two", "--", *_LOOP)
+    until(lambda: len(coterie_client.children("/a")) == 2, "a second candidate")
+    election = Election(coterie_client, "/a")
+    leader = coterie_client.run(election.leader())
+    assert leader is not None
+    assert leader.identifier == b"one"
+    first.send_signal(signal.SIGTERM)
+    assert line(first) == "ended"
+    assert line(second) == "ready"
+    after = coterie_client.run(election.leader())
+    assert after is not None
+    assert (after.identifier, after.token > leader.token) == (b"two", True)
+    assert ended(first) == (0, "")
+
+
+def test_who_does_not_want_to_wait_is_not_elected(start_command: Start) -> None:
+    first = start_command("elect", "/a", "--", *_LOOP)
+    assert line(first) == "ready"
+    assert ended(start_command("elect", "-w", "0", "/a", "--", "true"))[0] == 124
+
+
+_REGISTER = ["register", "web", "--port", "80"]
+
+
+def test_a_service_is_found_while_it_runs(
+    start_command: Start, coterie_client: BlockingClient
+) -> None:
+    told = ["--host", "h", "--version", "1.2", "--flavor", "gpu", "--meta", "zone=eu=1"]
+    process = start_command(*_REGISTER, *told, "--", *_LOOP)
+    assert line(process) == "ready"
+    with Discovery(coterie_client, "/services") as services:
+        (found,) = services.find("web", ">=1")
+        assert (found.address, found.version, found.flavor) == ("h:80", "1.2", "gpu")
+        assert found.metadata == {"zone": "eu=1"}
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == (0, "")
+    assert coterie_client.children("/services/web") == []
+
+
+def test_it_knows_its_path_and_has_no_token(
+    start_command: Start, coterie_client: BlockingClient
+) -> None:
+    process = start_command(*_REGISTER, "--", "sh", "-c", "echo $COTERIE_PATH${COTERIE_TOKEN-.}")
+    assert line(process).startswith("/services/web/")
+    assert ended(process) == (0, "")
+
+
+def _session_of(zk: BlockingClient) -> int:
+    (name,) = zk.children("/services/web")
+    data, stat = zk.get(f"/services/web/{name}")
+    assert json.loads(data)["port"] == 80
+    return stat.ephemeral_owner
+
+
+def test_it_ends_with_its_session(
+    start_command: Start, coterie_client: BlockingClient, coterie_server: Server
+) -> None:
+    process = start_command(*_REGISTER, "-q", "--", *_LOOP)
+    assert line(process) == "ready"
+    coterie_server.expire(_session_of(coterie_client))
+    assert line(process) == "ended"
+    assert ended(process) == (123, "")
+
+
+@pytest.mark.parametrize("how", ["keep", "restart"])
+def test_it_outlives_its_session_if_it_is_to(
+    start_command: Start, coterie_client: BlockingClient, coterie_server: Server, how: str
+) -> None:
+    process = start_command(*_REGISTER, "-q", "--on-lost", how, "--", *_LOOP)
+    assert line(process) == "ready"
+    before = _session_of(coterie_client)
+    coterie_server.expire(before)
+    if how == "restart":
+        assert [line(process), line(process)] == ["ended", "ready"]
+    until(lambda: coterie_client.children("/services/web") != [], "another registration")
+    assert _session_of(coterie_client) != before
+    process.send_signal(signal.SIGTERM)
+    assert line(process) == "ended"
+    assert ended(process) == (0, "")
