@@ -212,6 +212,11 @@ class Guarded:
         }
         if held.token is not None:
             environment["COTERIE_TOKEN"] = str(held.token)
+        if zk.session_timeout_ms < 3000.0 * self.wishes.grace_s and self.wishes.on_lost != "keep":
+            granted = f"{zk.session_timeout_ms / 1000:g} s"
+            self.say(
+                f"a session lasts {granted} here: a third of that is the grace before its end"
+            )
         program = self._program = Program(self.wishes.command, environment)
         losing = asyncio.create_task(lost.wait())
         either: set[asyncio.Future[Any]] = {program.ended, losing}

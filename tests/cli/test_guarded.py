@@ -46,6 +46,7 @@ def test_the_command_runs_under_the_lock(start: Start, coterie_client: BlockingC
     assert coterie_client.children("/a") == []
 
 
+@pytest.mark.slow
 def test_one_after_the_other_with_growing_tokens(start: Start) -> None:
     shell = "echo $COTERIE_TOKEN; while [ ! -e $0 ]; do sleep 0.02; done"
     go = Path(os.environ.get("TMPDIR", "/tmp")) / f"go-{os.getpid()}"
@@ -60,6 +61,7 @@ def test_one_after_the_other_with_growing_tokens(start: Start) -> None:
         go.unlink()
 
 
+@pytest.mark.slow
 def test_who_does_not_wait_gives_up(start: Start) -> None:
     holder = start("/a", "--", "sh", "-c", _FOR_EVER)
     assert line(holder) == "ready"
@@ -69,7 +71,7 @@ def test_who_does_not_wait_gives_up(start: Start) -> None:
         assert "within" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_signals_go_to_the_command(
     start: Start, number: signal.Signals, coterie_client: BlockingClient
 ) -> None:
@@ -82,6 +84,7 @@ def test_signals_go_to_the_command(
     assert coterie_client.children("/a") == []
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_waiting(start: Start, coterie_client: BlockingClient) -> None:
     holder = start("/a", "--", "sh", "-c", _FOR_EVER)
     assert line(holder) == "ready"
@@ -101,6 +104,7 @@ def test_it_is_stopped_when_the_lock_is_lost(start: Start, coterie_client: Block
     assert ended(process) == (123, "coterie lock: it is lost: the command is stopped\n")
 
 
+@pytest.mark.slow
 def test_it_is_run_again_when_the_lock_is_held_again(
     start: Start, coterie_client: BlockingClient
 ) -> None:
@@ -113,6 +117,7 @@ def test_it_is_run_again_when_the_lock_is_held_again(
     assert ended(process) == (0, "")
 
 
+@pytest.mark.slow
 def test_it_is_stopped_before_the_session_can_be_over(
     start: Start, coterie_server: Server, coterie_client: BlockingClient
 ) -> None:
@@ -130,6 +135,14 @@ def test_it_is_stopped_before_the_session_can_be_over(
     status, said = ended(process)
     assert status == 123
     assert "no server answers" in said
+
+
+def test_a_session_that_is_short_for_the_grace_is_told(start: Start) -> None:
+    process = start("--session-timeout", "3", "--grace", "2", "/a", "--", "true")
+    assert ended(process) == (
+        0,
+        "coterie lock: a session lasts 3 s here: a third of that is the grace before its end\n",
+    )
 
 
 def test_nobody_there(start: Start) -> None:

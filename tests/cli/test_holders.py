@@ -53,6 +53,7 @@ def test_the_elected_runs_and_then_the_next(
     assert ended(first) == (0, "")
 
 
+@pytest.mark.slow
 def test_who_does_not_want_to_wait_is_not_elected(start_command: Start) -> None:
     first = start_command("elect", "/a", "--", *_LOOP)
     assert line(first) == "ready"
@@ -77,6 +78,7 @@ def test_a_service_is_found_while_it_runs(
     assert coterie_client.children("/services/web") == []
 
 
+@pytest.mark.slow
 def test_it_knows_its_path_and_has_no_token(
     start_command: Start, coterie_client: BlockingClient
 ) -> None:
@@ -92,6 +94,7 @@ def _session_of(zk: BlockingClient) -> int:
     return stat.ephemeral_owner
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_session(
     start_command: Start, coterie_client: BlockingClient, coterie_server: Server
 ) -> None:
@@ -102,6 +105,7 @@ def test_it_ends_with_its_session(
     assert ended(process) == (123, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["keep", "restart"])
 def test_it_outlives_its_session_if_it_is_to(
     start_command: Start, coterie_client: BlockingClient, coterie_server: Server, how: str
