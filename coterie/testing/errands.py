@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from math import inf
+from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 
 from coterie.errors import BadVersionError, NodeExistsError, OutcomeUnknown
+from coterie.recipes.barrier import DoubleBarrier
+from coterie.recipes.claim import Claim, DoneAlready
+from coterie.recipes.counter import Counter
+from coterie.recipes.election import Election
 from coterie.recipes.lock import Lock
-from coterie.testing.guard import Guard
+from coterie.recipes.read_write_lock import ReadWriteLock
+from coterie.recipes.semaphore import Semaphore
+from coterie.testing.guard import Guard, Sessions
 from coterie.testing.history import Violation
 from coterie.testing.programs import DOCUMENTED, Program, Work
 
@@ -167,13 +176,7 @@ class Holding(Errand):
 
     def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
-        config = simulation.plan.config()
-        deaf_ms = 0.0
-        if config.ensemble is not None:
-            deaf_ms = (config.sync_limit + 1.0) * config.tick_time_ms
-        self.guard = Guard(
-            "r", simulation, simulation.sessions, simulation.dice("guard"), self.room, deaf_ms
-        )
+        self.guard = guard_of(simulation, "r", self.room)
 
     def work(self, program: Program) -> Work:
         return _Holder(program, self)
@@ -181,6 +184,12 @@ class Holding(Errand):
     def hold(self, client: Client) -> AbstractAsyncContextManager[Grant]:
         """Waits for the resource, and holds it."""
         raise NotImplementedError
+
+    def draw(
+        self, client: Client, dice: Random
+    ) -> tuple[bool, AbstractAsyncContextManager[Grant]]:
+        """Whether it is shared with others, and how it is held."""
+        return False, self.hold(client)
 
     def look(self) -> None:
         self.guard.look()
@@ -192,11 +201,11 @@ class _Holder(Work):
         self._errand = errand
 
     async def round(self) -> None:
-        dice, timeout_s = self.program.dice, self.program.simulation.timeout_ms / 1000.0
-        gives_up = dice.random() < self._errand.impatience
-        patience_s = dice.random() * timeout_s if gives_up else None
-        async with asyncio.timeout(patience_s), self._errand.hold(self.client) as grant:
-            await self.program.hold(self._errand.guard, grant.token, grant.session_id)
+        shared, holding = self._errand.draw(self.client, self.program.dice)
+        patience_s = self.program.patience_s(self._errand.impatience)
+        async with asyncio.timeout(patience_s), holding as grant:
+            guard = self._errand.guard
+            await self.program.hold(guard, grant.token, grant.session_id, shared=shared)
 
 
 class Locking(Holding):
@@ -204,6 +213,205 @@ class Locking(Holding):
 
     def hold(self, client: Client) -> AbstractAsyncContextManager[Grant]:
         return Lock(client, "/r")
+
+
+class Electing(Holding):
+    """One leads."""
+
+    def hold(self, client: Client) -> AbstractAsyncContextManager[Grant]:
+        return Election(client, "/r")
+
+
+class Sharing(Holding):
+    """Two at a time."""
+
+    room = 2
+
+    def hold(self, client: Client) -> AbstractAsyncContextManager[Grant]:
+        return Semaphore(client, "/r", self.room)
+
+
+class ReadingWriting(Holding):
+    """Many who read, or one who writes."""
+
+    def draw(
+        self, client: Client, dice: Random
+    ) -> tuple[bool, AbstractAsyncContextManager[Grant]]:
+        lock = ReadWriteLock(client, "/r")
+        return (True, lock.read()) if dice.random() < 0.6 else (False, lock.write())
+
+
+# Jobs: each is done once
+
+
+class Claiming(Errand):
+    """Each looks for a job that is not done, and does it."""
+
+    def __init__(self, simulation: RecipeSimulation) -> None:
+        super().__init__(simulation)
+        self.guards: list[Guard] = []
+        self.completed: dict[int, int] = {}
+        """The token with which each job was completed, as was told."""
+
+    def work(self, program: Program) -> Work:
+        return _Worker(program, self)
+
+    def guard(self, job: int) -> Guard:
+        while len(self.guards) <= job:
+            self.guards.append(guard_of(self.simulation, f"job {len(self.guards)}"))
+        return self.guards[job]
+
+    def look(self) -> None:
+        for guard in self.guards[-2:]:
+            guard.look()
+
+    def end(self) -> None:
+        nodes = self.simulation.tree.nodes
+        for job, token in self.completed.items():
+            node = nodes.get(b"/jobs/%d/done" % job)
+            if node is None or b'"token": %d,' % token not in (node.data or b""):
+                raise Violation(f"job {job} was completed with {token:#x}, and there is {node}")
+
+
+class _Worker(Work):
+    def __init__(self, program: Program, errand: Claiming) -> None:
+        super().__init__(program)
+        self._errand = errand
+        self._job = 0
+
+    async def round(self) -> None:
+        errand = self._errand
+        patience_s = self.program.patience_s(0.3)
+        while True:
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._do(errand, self._job)
+                return
+            except DoneAlready:
+                self._job += 1
+
+    async def _do(self, errand: Claiming, job: int) -> None:
+        async with Claim(self.client, f"/jobs/{job}") as claim:
+            await self.program.hold(errand.guard(job), claim.token, claim.session_id)
+            if self.program.dice.random() < 0.2:
+                return
+            await claim.complete(self.program.name.encode())
+            if job in errand.completed:
+                self.program.simulation.failed(Violation(f"job {job} was completed twice"))
+            errand.completed[job] = claim.token
+            self.program.simulation.mark("a job was completed")
+
+
+# Numbers: nothing is counted twice, or not at all
+
+
+class Counting(Errand):
+    """Each adds one."""
+
+    def __init__(self, simulation: RecipeSimulation) -> None:
+        super().__init__(simulation)
+        self.told: set[int] = set()
+        self.unknown = 0
+
+    def work(self, program: Program) -> Work:
+        return _Counter(program, self)
+
+    def end(self) -> None:
+        node = self.simulation.tree.nodes[b"/count"]
+        count = int(node.data or b"0")
+        if not len(self.told) <= count <= len(self.told) + self.unknown:
+            raise Violation(
+                f"{len(self.told)} were added, and {self.unknown} perhaps; it is {count}"
+            )
+
+
+class _Counter(Work):
+    def __init__(self, program: Program, errand: Counting) -> None:
+        super().__init__(program)
+        self._errand = errand
+        self._counter: Counter
+
+    async def open(self) -> None:
+        self._counter = Counter(self.client, "/count")
+
+    async def round(self) -> None:
+        errand = self._errand
+        errand.unknown += 1
+        try:
+            number = await self._counter.add()
+        except (OutcomeUnknown, TimeoutError):
+            raise
+        except DOCUMENTED:
+            errand.unknown -= 1
+            raise
+        errand.unknown -= 1
+        if number in errand.told:
+            self.program.simulation.failed(Violation(f"two were told that they made it {number}"))
+        errand.told.add(number)
+
+
+# A gate: nobody goes through before so many are there
+
+
+@dataclass(eq=False, slots=True)
+class _Visit:
+    """Somebody wants to go in, or is in. Who was lost stays as long as his session does."""
+
+    begun_ms: float
+    session_id: int
+    left_ms: float = inf
+
+    def lasted(self, since_ms: float, sessions: Sessions) -> bool:
+        return min(self.left_ms, sessions.ended_ms(self.session_id)) >= since_ms
+
+
+class Gathering(Errand):
+    """Two go in together, and out together."""
+
+    count = 2
+
+    def __init__(self, simulation: RecipeSimulation) -> None:
+        super().__init__(simulation)
+        self.visits: list[_Visit] = []
+
+    def work(self, program: Program) -> Work:
+        return _Guest(program, self)
+
+
+class _Guest(Work):
+    def __init__(self, program: Program, errand: Gathering) -> None:
+        super().__init__(program)
+        self._errand = errand
+
+    def enough(self) -> bool:
+        return all(program.served for program in self.program.simulation.programs)
+
+    async def round(self) -> None:
+        errand, program = self._errand, self.program
+        patience_s = 4 * program.simulation.timeout_ms / 1000.0
+        simulation = program.simulation
+        visit = _Visit(simulation.time.now_ms, self.client.session_id)
+        errand.visits.append(visit)
+        async with asyncio.timeout(patience_s):
+            async with DoubleBarrier(self.client, "/gate", errand.count):
+                # Others may have gone again, or crashed, but they have been there.
+                met = [v for v in errand.visits if v.lasted(visit.begun_ms, simulation.sessions)]
+                if len(met) < errand.count:
+                    simulation.failed(Violation(f"{program.name} went in alone"))
+                simulation.mark("a gate was passed")
+                await program.pause(0.1)
+        visit.left_ms = simulation.time.now_ms
+
+
+def guard_of(simulation: RecipeSimulation, name: str, room: int = 1) -> Guard:
+    """What watches over a resource in a run."""
+    config = simulation.plan.config()
+    deaf_ms = 0.0
+    if config.ensemble is not None:
+        deaf_ms = (config.sync_limit + 1.0) * config.tick_time_ms
+    return Guard(
+        name, simulation, simulation.sessions, simulation.dice(f"guard {name}"), room, deaf_ms
+    )
 
 
 async def _make(work: Work, path: str) -> None:
@@ -218,4 +426,10 @@ ERRANDS: Final[dict[str, type[Errand]]] = {
     "writing": Writing,
     "telling": Telling,
     "locking": Locking,
+    "electing": Electing,
+    "sharing": Sharing,
+    "reading-writing": ReadingWriting,
+    "claiming": Claiming,
+    "counting": Counting,
+    "gathering": Gathering,
 }

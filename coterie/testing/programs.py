@@ -66,6 +66,10 @@ class Work:
     async def close(self) -> None:
         """There will be no other round."""
 
+    def enough(self) -> bool:
+        """Whether it need not go on, now that all is well and one round has succeeded."""
+        return True
+
     def settled(self) -> bool:
         """Whether it knows all that there is to know, now that all is well and quiet."""
         return True
@@ -188,7 +192,7 @@ class Program:
                 await self.pause(1.0)
 
     async def _rounds(self) -> None:
-        while not (self._healed.is_set() and self.served):
+        while not (self._healed.is_set() and self.served and self._work.enough()):
             if not self._healed.is_set() and self.rounds == 0:
                 self.doing = "waits until all is well"
                 await self._healed.wait()
@@ -215,6 +219,12 @@ class Program:
         """Do nothing for about so many time-outs of a session."""
         mean_s = timeouts * self.simulation.timeout_ms / 1000.0
         await asyncio.sleep(min(self.dice.expovariate(1 / mean_s), 5 * mean_s))
+
+    def patience_s(self, impatience: float) -> float | None:
+        """How long to be patient: some give up, at any moment; None for those who do not."""
+        if self.dice.random() >= impatience:
+            return None
+        return self.dice.random() * self.simulation.timeout_ms / 1000.0
 
     async def within(self, limit_s: float, call: Coroutine[Any, Any, _T]) -> _T:
         """What `call` comes to. It must not take longer, unless the process stands still."""

@@ -125,6 +125,12 @@ class RecipeSimulation(Service):
     def machines(self) -> list[str]:  # type: ignore[override]
         return [host.name for host in self.hosts] + [p.name for p in self.programs]
 
+    @property
+    def tree(self) -> Tree:
+        """The newest that a server has."""
+        lives = [host.life for host in self.hosts if host.life is not None]
+        return max((life.member.tree for life in lives), key=lambda tree: tree.zxid)
+
     def _start(self, name: str) -> Program:
         return Program(name, self, self.errand)
 
