@@ -18,14 +18,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from coterie.cli.program import SIGNALLED, CannotRunError, Program, adopt_orphans
 from coterie.client.client import Client, connect
-from coterie.client.hosts import HostsError
 from coterie.errors import (
     ConnectionLossError,
     GrantLostError,
@@ -84,8 +83,8 @@ class Holder(Protocol):
 class Wishes:
     """What the command line asks for."""
 
-    hosts: str
-    auth: Sequence[tuple[str, str]]
+    connection: Mapping[str, Any]
+    """What says where to connect, and as whom."""
     timeout_s: float
     session_timeout_s: float
     wait_s: float | None
@@ -107,13 +106,12 @@ def run(name: str, wishes: Wishes, make: MakeHolder) -> int:
     """Run the command under what `make` gives; returns the exit status."""
     try:
         zk = connect(
-            wishes.hosts,
-            auth=wishes.auth,
+            **wishes.connection,
             call_timeout_s=wishes.timeout_s,
             session_timeout_s=wishes.session_timeout_s,
         )
-    except HostsError as error:
-        print(f"coterie {name}: --hosts: {error}", file=sys.stderr)
+    except ValueError as error:
+        print(f"coterie {name}: {error}", file=sys.stderr)
         return USAGE
     adopt_orphans()
     guarded = Guarded(name, wishes)
@@ -174,7 +172,7 @@ class Guarded:
             give_up_s = asyncio.get_running_loop().time() + self.wishes.wait_s
         while True:
             try:
-                held = await self._acquire(holder, give_up_s)
+                held = await self._acquire(zk, holder, give_up_s)
             except TimeoutError:
                 self.say(f"it was not to be had within {self.wishes.wait_s:g} s")
                 return NOT_IN_TIME
@@ -190,7 +188,7 @@ class Guarded:
             with suppress(ZooKeeperError):
                 await holder.release(held)
 
-    async def _acquire(self, holder: Holder, give_up_s: float | None) -> Held:
+    async def _acquire(self, zk: Client, holder: Holder, give_up_s: float | None) -> Held:
         """Raises `TimeoutError`, and what is no matter of the connection."""
         loop = asyncio.get_running_loop()
         while True:
@@ -198,6 +196,8 @@ class Guarded:
             try:
                 return await holder.acquire(left_s)
             except _TRANSIENT as error:
+                if zk.over:
+                    raise
                 self.say(f"{error}; trying again")
             async with asyncio.timeout_at(give_up_s):
                 await asyncio.sleep(_PAUSE_S)
@@ -207,7 +207,7 @@ class Guarded:
         lost = asyncio.Event()
         held.on_lost(lost.set)
         environment = {
-            "COTERIE_HOSTS": self.wishes.hosts,
+            "COTERIE_HOSTS": self.wishes.connection["hosts"],
             "COTERIE_PATH": held.path,
         }
         if held.token is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from coterie.cli import guarded
 from coterie.cli.guarded import Held, Holder, Wishes
+from coterie.cli.session import connection
 from coterie.client.client import Client
 from coterie.values import SessionState
 
@@ -20,8 +21,7 @@ def run(name: str, given: dict[str, Any]) -> int:
     """Run the command that was given under what `name` says; returns the exit status."""
     make = _MAKERS[name]
     wishes = Wishes(
-        hosts=given["hosts"],
-        auth=given["auth"],
+        connection=connection(given),
         timeout_s=given["timeout_s"],
         session_timeout_s=given["session_timeout_s"],
         wait_s=given.get("wait_s"),

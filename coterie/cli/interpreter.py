@@ -18,10 +18,9 @@ import click
 
 from coterie.cli import show, zkcli
 from coterie.cli.options import join
-from coterie.cli.session import REFUSED, USAGE, Session, complain, find, status_of
+from coterie.cli.session import REFUSED, USAGE, Session, complain, connection, find, status_of
 from coterie.cli.show import Output
 from coterie.client.blocking import BlockingClient, connect_blocking
-from coterie.client.hosts import HostsError
 from coterie.errors import ZooKeeperError
 from coterie.system.clock import SystemClock
 from coterie.values import SessionState, WatchEvent
@@ -63,21 +62,22 @@ class _ShellSession(Session):
 class Shell:
     """What the commands of a shell find as the object of their context."""
 
-    def __init__(self, zk: BlockingClient, hosts: str, *, as_json: bool) -> None:
+    def __init__(self, zk: BlockingClient, *, as_json: bool) -> None:
         self.here = "/"
         """The znode from which relative paths are seen."""
         self.typed: list[str] = []
         self.over = False
         self._zk = zk
-        self._hosts = hosts
         self._as_json = as_json
         self._session = _ShellSession(zk, Output(as_json))
         self._session_id = zk.client.session_id
 
     @property
     def prompt(self) -> str:
-        state = self._zk.client.state
-        where = self._hosts if state == SessionState.CONNECTED else f"{self._hosts} {state.name}"
+        client = self._zk.client
+        where = f"{client.session.server}{client.chroot}"
+        if client.state != SessionState.CONNECTED:
+            where += f" {client.state.name}"
         return f"{where} {self.here}> "
 
     def state_changed(self, state: SessionState) -> None:
@@ -211,24 +211,23 @@ def run(
     statements: tuple[str, ...],
     keep_going: bool,
     session_timeout_s: float,
-    hosts: str,
-    auth: tuple[tuple[str, str], ...],
     timeout_s: float,
     as_json: bool,
+    **given: Any,
 ) -> int:
     """`coterie shell`; returns the exit status."""
     from coterie.cli import terminal
 
     try:
         zk = connect_blocking(
-            hosts, auth=auth, call_timeout_s=timeout_s, session_timeout_s=session_timeout_s
+            **connection(given), call_timeout_s=timeout_s, session_timeout_s=session_timeout_s
         )
-    except HostsError as error:
-        click.echo(f"coterie shell: --hosts: {error}", err=True)
+    except ValueError as error:
+        click.echo(f"coterie shell: {error}", err=True)
         return USAGE
     try:
         with zk:
-            shell = Shell(zk, hosts, as_json=as_json)
+            shell = Shell(zk, as_json=as_json)
             zk.on_state(shell.state_changed)
             if statements:
                 numbered = enumerate(statements, 1)

@@ -187,7 +187,8 @@ async def _keep(session: Session, path: str) -> None:
     session.out.note("it is there until Ctrl-C")
     async for state in session.zk.states():
         if state == SessionState.LOST:
-            raise SessionExpiredError(path, "keep")
+            break
+    raise SessionExpiredError(path, "keep")
 
 
 async def set_data(
@@ -302,6 +303,7 @@ async def watch(
                 raise NoAuthError(path, "watch")
             if once and event.type != EventType.NONE:
                 return
+    raise SessionExpiredError(path, "watch")
 
 
 async def _show_event(session: Session, event: WatchEvent, with_data: bool) -> None:

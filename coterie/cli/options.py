@@ -15,9 +15,14 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 HOSTS: Final = "127.0.0.1:2181"
-CONNECTION: Final = ("hosts", "auth", "timeout_s", "as_json")
-"""The parameters that say where to connect and how; a shell has its own."""
+CONNECTION: Final = ("hosts", "auth", "tls_ca", "tls_cert", "tls_key")
+"""The parameters that `where` gives."""
 
+_TLS: Final = (
+    ("tls_key", "The key of that certificate, if it is in a file of its own."),
+    ("tls_cert", "This client's certificate."),
+    ("tls_ca", "Use TLS, and trust these certificates."),
+)
 _MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -93,6 +98,16 @@ def join(here: str, path: str) -> str:
 
 def where(command: F) -> F:
     """The options that say which servers, and who asks."""
+    for name, what in _TLS:
+        variable = f"COTERIE_{name.upper()}"
+        command = click.option(
+            f"--{name.replace('_', '-')}",
+            name,
+            type=click.Path(dir_okay=False),
+            envvar=variable,
+            metavar="FILE",
+            help=f"{what}  [environment: {variable}]",
+        )(command)
     command = click.option(
         "--auth",
         "auth",
@@ -100,8 +115,8 @@ def where(command: F) -> F:
         multiple=True,
         envvar="COTERIE_AUTH",
         metavar="SCHEME:CREDENTIAL",
-        help="Who asks, as digest:me:secret; may be given more than once.  "
-        "[environment: COTERIE_AUTH]",
+        help="Who asks, as digest:me:secret, or sasl:me:secret for SASL; may be given more than "
+        "once.  [environment: COTERIE_AUTH]",
     )(command)
     return click.option(
         "--hosts",

@@ -18,9 +18,9 @@ from typing import Any, Final
 import click
 
 from coterie.cli import show
+from coterie.cli.options import CONNECTION
 from coterie.cli.show import Output
 from coterie.client.client import Client, connect
-from coterie.client.hosts import HostsError
 from coterie.errors import (
     BadArgumentsError,
     ConnectionLossError,
@@ -34,6 +34,7 @@ REFUSED: Final = 1
 USAGE: Final = 2
 UNKNOWN: Final = 3
 _INTERRUPTED: Final = 128
+_SASL: Final = "sasl"
 
 Operation = Callable[..., Coroutine[Any, Any, None]]
 
@@ -56,6 +57,25 @@ class Session:
         raise NotImplementedError
 
 
+def connection(given: dict[str, Any]) -> dict[str, Any]:
+    """What `connect` needs of what was given, which is taken out of there.
+
+    `connect` raises `ValueError` for hosts or files that cannot be used.
+    """
+    hosts, auth, ca, certificate, key = (given.pop(name) for name in CONNECTION)
+    wanted: dict[str, Any] = {"hosts": hosts}
+    wanted["auth"] = [each for each in auth if each[0] != _SASL]
+    for scheme, credential in auth:
+        if scheme == _SASL:
+            user, _, password = credential.partition(":")
+            wanted["sasl"] = (user, password)
+    if ca or certificate or key:
+        from coterie.system.tls import TLSFiles
+
+        wanted["tls"] = TLSFiles(certificate, key, ca=ca)
+    return wanted
+
+
 def find(operation: str) -> Operation:
     """`module:function` of this package."""
     module, _, name = operation.partition(":")
@@ -72,13 +92,13 @@ def status_of(error: ZooKeeperError) -> int:
 def one_shot(name: str, operation: str, given: dict[str, Any]) -> int:
     """Connect, carry out the operation, and say what went wrong; returns the exit status."""
     out = Output(given.pop("as_json"))
-    hosts, auth, timeout_s = given.pop("hosts"), given.pop("auth"), given.pop("timeout_s")
+    timeout_s = given.pop("timeout_s")
     try:
         zk = connect(
-            hosts, auth=auth, call_timeout_s=timeout_s, connect_timeout_s=min(timeout_s, 3.0)
+            **connection(given), call_timeout_s=timeout_s, connect_timeout_s=min(timeout_s, 3.0)
         )
-    except HostsError as error:
-        out.note(f"coterie {name}: --hosts: {error}")
+    except ValueError as error:
+        out.note(f"coterie {name}: {error}")
         return USAGE
     session = Session(zk, out)
     try:

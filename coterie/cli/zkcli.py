@@ -232,7 +232,7 @@ _SHOWING_WHERE_ONE_IS: Final = (znodes.ls, znodes.tree)
 def _inside(command: click.Command) -> click.Command:
     """A command of `coterie` without the options that a shell has no use for."""
     inside = copy.copy(command)
-    outer = [name for name in CONNECTION if name != "as_json"]
+    outer = [*CONNECTION, "timeout_s"]
     inside.params = [one for one in command.params if one.name not in outer]
     if command in _SHOWING_WHERE_ONE_IS:
         inside.params = [_HERE if one.name == "path" else one for one in inside.params]

@@ -180,7 +180,7 @@ class _Holder:
 
 
 def outcome(hosts: str, holder: _Holder, wait_s: float | None = None) -> int:
-    wishes = Wishes(hosts, (), 10, 10, wait_s, 1, "stop", ["true"], quiet=True)
+    wishes = Wishes({"hosts": hosts}, 10, 10, wait_s, 1, "stop", ["true"], quiet=True)
 
     async def make(zk: Client) -> _Holder:
         return holder

@@ -32,8 +32,8 @@ class Lines:
 
 
 @pytest.fixture
-def shell(coterie_client: BlockingClient, coterie_hosts: str) -> Iterator[Shell]:
-    shell = Shell(coterie_client, "servers", as_json=False)
+def shell(coterie_client: BlockingClient) -> Iterator[Shell]:
+    shell = Shell(coterie_client, as_json=False)
     undo = coterie_client.on_state(shell.state_changed)
     yield shell
     undo()
@@ -82,9 +82,10 @@ def test_quit_ends(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_prompt_says_where_one_is(shell: Shell, coterie_server: Server) -> None:
     lines = Lines("create /a", "cd a")
     converse(shell, lines)
-    assert lines.prompts == ["servers /> ", "servers /> ", "servers /a> "]
+    hosts = coterie_server.hosts
+    assert lines.prompts == [f"{hosts} /> ", f"{hosts} /> ", f"{hosts} /a> "]
     coterie_server.stop()
-    until(lambda: shell.prompt == "servers SUSPENDED /a> ", "a lost connection")
+    until(lambda: shell.prompt == f"{hosts} SUSPENDED /a> ", "a lost connection")
 
 
 def test_reconnects_are_told(

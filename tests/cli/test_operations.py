@@ -14,7 +14,7 @@ from coterie.cli.session import Session
 from coterie.cli.show import Output
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client, connect
-from coterie.errors import SessionExpiredError
+from coterie.errors import AuthFailedError, SessionExpiredError
 from coterie.testing.cluster import Server
 from coterie.values import ACL, READ_ACL, Created, Id, Perms
 from tests.cli.conftest import Command
@@ -261,6 +261,23 @@ def test_an_ephemeral_is_kept_until_its_session_is_lost(
             assert await zk.exists("/a") is not None
             assert session.endless
             await asyncio.to_thread(coterie_server.expire, zk.session_id)
+            with pytest.raises(SessionExpiredError):
+                await task
+
+    asyncio.run(run())
+
+
+def test_a_watch_that_can_tell_no_more_is_an_error(coterie_hosts: str) -> None:
+    async def run() -> None:
+        heard = _Heard()
+        async with connect(coterie_hosts) as zk:
+            watching = operations.watch(
+                Session(zk, heard), path="/a", recursive=False, once=False, with_data=False
+            )
+            task = asyncio.create_task(watching)
+            await heard.begun.wait()
+            with pytest.raises(AuthFailedError):
+                await zk.add_auth("nobody knows this", b"")
             with pytest.raises(SessionExpiredError):
                 await task
 

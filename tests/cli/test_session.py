@@ -14,6 +14,7 @@ import pytest
 
 from coterie import errors
 from coterie.cli import operations, session
+from coterie.system.tls import TLSFiles
 from coterie.testing.cluster import Server, free_ports
 from tests.cli.conftest import Command
 
@@ -54,7 +55,7 @@ def test_nobody_there() -> None:
 def test_hosts_that_make_no_sense() -> None:
     result = Command("127.0.0.1:port").run("ls", "/")
     assert result.exit_code == 2
-    assert result.stderr == "coterie ls: --hosts: '127.0.0.1:port': 'port' is no port\n"
+    assert result.stderr == "coterie ls: '127.0.0.1:port': 'port' is no port\n"
 
 
 def test_what_is_refused_is_one_line(coterie: Command) -> None:
@@ -115,3 +116,27 @@ def test_a_signal_ends_the_session_cleanly(
         assert process.wait(10) == status
         assert not process.stderr.read()
     assert coterie("ls", "/") == ""
+
+
+def _given(*auth: tuple[str, str], **files: str) -> dict[str, Any]:
+    given = dict.fromkeys(("tls_ca", "tls_cert", "tls_key"))
+    return {**given, "hosts": "h", "auth": auth, "other": 1, **files}
+
+
+def test_sasl_is_one_of_the_ways_to_say_who_asks() -> None:
+    given = _given(("digest", "a:b"), ("sasl", "me:se:cret"))
+    assert session.connection(given) == {
+        "hosts": "h",
+        "auth": [("digest", "a:b")],
+        "sasl": ("me", "se:cret"),
+    }
+    assert given == {"other": 1}
+
+
+def test_files_for_tls(coterie: Command) -> None:
+    wanted = session.connection(_given(tls_ca="ca", tls_cert="cert", tls_key="key"))
+    assert wanted["tls"] == TLSFiles(certificate="cert", key="key", ca="ca")
+    result = coterie.run("ls", "/", "--tls-ca", "/nowhere")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "/nowhere" in result.stderr

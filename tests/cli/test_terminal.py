@@ -23,7 +23,7 @@ from coterie.testing.cluster import until
 @pytest.fixture
 def shell(coterie_client: BlockingClient) -> Shell:
     coterie_client.create("/apple", b"red")
-    return Shell(coterie_client, "servers", as_json=False)
+    return Shell(coterie_client, as_json=False)
 
 
 @pytest.fixture
