@@ -4,7 +4,9 @@ A turn begins with the first event that the event loop hands over: the clocks ar
 time stands still until the turn ends, when everything that was there has been handed to the
 machine. Then the effects are taken once and carried out. All writes of a turn, and all that come
 while a sync is under way, make one append and one fdatasync. A lone write that is all there was
-to do is synced in the loop itself, which saves two thread switches.
+to do is synced in the loop itself, which saves two thread switches. Clients that wait for their
+answers before they write again come back together after a sync; a moment is waited for all of
+them (`Gathering`), or they would fall apart into two groups, each with a sync of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from coterie.core.connection import Connection
 from coterie.core.effects import Effects
 from coterie.core.link import Link
 from coterie.runtime.clients import ClientProtocol
+from coterie.runtime.gathering import Gathering
 from coterie.storage.errors import StorageError, StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
@@ -74,6 +77,8 @@ class Driver:
         """A snapshot is written and waits for the log to have all that is in it."""
         self._waiting: list[Txn] = []
         self._syncing = False
+        self._gathering = Gathering()
+        self._gather_handle: asyncio.TimerHandle | None = None
         self._synced_zxid = 0
         self._sync_ms = 0.0
         self._failing = False
@@ -195,7 +200,13 @@ class Driver:
     def _sync(self) -> None:
         if self._syncing or self._failing or not self._waiting:
             return
+        wait_ms = self._gathering.wait_ms(len(self._waiting), self._clock.monotonic_ms())
+        if wait_ms > 0:
+            if self._gather_handle is None:
+                self._gather_handle = self.loop.call_later(wait_ms / 1000, self._gathered)
+            return
         batch, self._waiting = self._waiting, []
+        self._gathering.begins(len(batch))
         if (
             len(batch) == 1
             and self.chunks <= 1
@@ -214,6 +225,12 @@ class Driver:
             return
         self._syncing = True
         self._logger.submit(lambda: self._timed(self._store.append_and_sync, batch), self._done)
+
+    def _gathered(self) -> None:
+        self._gather_handle = None
+        if not self._ended:
+            self.begin()
+            self._sync()
 
     def _timed(self, job: Callable[[list[Txn]], int], batch: list[Txn]) -> tuple[int, float]:
         started_ms = self._clock.monotonic_ms()
@@ -244,6 +261,7 @@ class Driver:
     def _synced(self, zxid: int) -> None:
         self._failing = False
         self._synced_zxid = zxid
+        self._gathering.ends(self._clock.monotonic_ms(), self._sync_ms)
         self.member.synced(zxid, self.now_ms)
         self._sync()
         if self._writer is None and self._store.wants_snapshot:
@@ -337,6 +355,8 @@ class Driver:
     async def stop(self) -> None:
         """Let the write that is under way become durable, then end the threads."""
         self._tick_handle.cancel()
+        self._gathering = Gathering()
+        self._sync()
         if self._syncing:
             self._stopping = self.loop.create_future()
             await asyncio.wait([self._stopping], timeout=10)
