@@ -184,15 +184,15 @@ class Configuration(Recipe["Configuration[S]"], Generic[S]):
 
     async def _was_stored(self, data: bytes, version: int, session_id: int) -> bool:
         """What a write has come to, of which nothing was heard."""
-        await self.zk.sync(self.path)
         found, found_version = b"", _MISSING_VERSION
-        if await self.zk.exists(self.path) is not None:
+        # Behind a write: a leader may answer a sync before what is on its way to the disk.
+        if await self.zk.exists(self.path, linearizable=True) is not None:
             found, stat = await self.zk.get(self.path)
             found_version = stat.version
         if found_version == version + 1 and found == data:
             return True
         if found_version == version and self.zk.session_id == session_id:
-            # In one session what came before the sync has happened, or never will.
+            # In one session what was sent before has happened, or never will.
             return False
         raise OutcomeUnknown(self.path, "update")
 

@@ -45,7 +45,8 @@ class Rendezvous(Recipe[bytes]):
             if await self._peek() != data:
                 raise
         except OutcomeUnknown:
-            await self.zk.sync(self.path)
+            # Behind a write: a leader may answer a sync before what is on its way to the disk.
+            await self.zk.exists(self.path, linearizable=True)
             if await self._peek() != data:
                 raise
 

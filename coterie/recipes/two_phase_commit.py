@@ -26,7 +26,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import inspect
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,11 +45,10 @@ from coterie.recipes import typed_json
 from coterie.recipes.following import until
 from coterie.recipes.names import text_of, znode_name
 from coterie.recipes.presence import Presence
-from coterie.recipes.recipe import Recipe, discard, discard_later
+from coterie.recipes.recipe import Recipe, discard, discard_later, name_by_chance
 from coterie.values import CreateMode, EventType
 
 _PAUSE_S: Final = 0.1
-_ID_BYTES: Final = 8
 _COORDINATOR: Final = "coordinator"
 _DECISION: Final = "decision"
 _YES: Final = "yes-"
@@ -211,7 +209,7 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
         if not participants:
             raise ValueError("a proposal is for somebody")
         if name is None:
-            name = secrets.token_hex(_ID_BYTES)
+            name = name_by_chance(self.zk)
         proposal = Proposal(name, data, tuple(dict.fromkeys(participants)))
         await self.zk.ensure(self._register.path)
         session_id = self.zk.session_id
@@ -229,7 +227,7 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
 
     async def _begin(self, proposal: Proposal) -> None:
         """Write it down, and that its coordinator lives as long as this session."""
-        by = secrets.token_hex(_ID_BYTES)
+        by = name_by_chance(self.zk)
         stored = _Stored(proposal.participants, base64.b64encode(proposal.data).decode(), by)
         place = self._register.place(proposal.name)
         while True:
@@ -240,7 +238,8 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
                 await change.commit()
                 return
             except OutcomeUnknown:
-                await self.zk.sync(self._register.path)
+                # Behind a write: a leader may answer a sync before what is on its way to the disk.
+                await self.zk.exists(place, linearizable=True)
                 try:
                     _, found = await self._register.proposal(proposal.name)
                 except NoNodeError:
