@@ -17,7 +17,6 @@ The number is stored in decimal digits, as by kazoo's Counter.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 
 from coterie.client.blocking import BlockingClient
@@ -30,11 +29,10 @@ from coterie.errors import (
     SessionExpiredError,
     ZooKeeperError,
 )
-from coterie.recipes.recipe import Recipe, discard
+from coterie.recipes.recipe import Recipe, discard, name_by_chance
 from coterie.values import CreateMode
 
 _MISSING_VERSION = -1
-_ID_BYTES = 8
 
 
 class Counter(Recipe["Counter"]):
@@ -43,7 +41,7 @@ class Counter(Recipe["Counter"]):
     def __init__(self, zk: Client | BlockingClient, path: str, *, start: int = 0) -> None:
         super().__init__(zk, path)
         self._start = _integer(start)
-        self._mark = f"{self.path.rstrip('/')}/by-{secrets.token_hex(_ID_BYTES)}"
+        self._mark = f"{self.path.rstrip('/')}/by-{name_by_chance(self.zk)}"
         self._marked_in = 0
         """The session that has the mark."""
         self._changes = 0
@@ -135,7 +133,7 @@ class Counter(Recipe["Counter"]):
             stat = await self.zk.exists(self._mark)
             if stat is not None and stat.ephemeral_owner != self.zk.session_id:
                 # An earlier session's, which the servers have not ended yet.
-                self._mark = f"{self.path.rstrip('/')}/by-{secrets.token_hex(_ID_BYTES)}"
+                self._mark = f"{self.path.rstrip('/')}/by-{name_by_chance(self.zk)}"
                 stat = None
             self._marked_in = 0 if stat is None else stat.ephemeral_owner
 

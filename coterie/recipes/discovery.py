@@ -16,10 +16,8 @@ never an empty answer for want of a connection.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,14 +27,15 @@ from coterie.recipes import typed_json
 from coterie.recipes.following import Changes, View
 from coterie.recipes.names import text_of, znode_name
 from coterie.recipes.presence import Presence
-from coterie.recipes.recipe import Recipe
+from coterie.recipes.recipe import Recipe, name_by_chance
 
 if TYPE_CHECKING:
+    from random import Random
+
     from packaging.version import Version
 
     from coterie.client.cache import Cache
 
-_ID_BYTES: Final = 8
 _PORT_MAX: Final = 65_535
 
 
@@ -116,7 +115,7 @@ class Discovery(Recipe["Discovery"]):
     ) -> None:
         super().__init__(zk, path)
         self._client = zk
-        self._dice = Random() if dice is None else dice
+        self._dice = self.zk.dice if dice is None else dice
         self._turns: dict[str, int] = {}
         self._view: View[_Catalogue] = View(self.zk, self.path, 2, self._read)
 
@@ -156,7 +155,7 @@ class Discovery(Recipe["Discovery"]):
             port=port,
             flavor=flavor,
             metadata=dict(metadata or {}),
-            id=secrets.token_hex(_ID_BYTES) if id is None else id,
+            id=name_by_chance(self.zk) if id is None else id,
         )
         place = f"{self.path.rstrip('/')}/{znode_name(name)}/{znode_name(instance.id)}"
         return Registration(self._client, place, instance)

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -40,6 +39,7 @@ from coterie.recipes import typed_json
 from coterie.recipes.following import Changes, View
 from coterie.recipes.names import text_of, znode_name
 from coterie.recipes.recipe import Recipe
+from coterie.system.clock import SystemClock
 from coterie.values import ACL, OPEN_ACL
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ class _Known(NamedTuple):
     unreadable: Mapping[str, str]
 
 
+def _now_s() -> float:
+    return SystemClock().wall_ms() / 1000
+
+
 class KeyStore(Recipe["KeyStore"]):
     """The keys at `path`. Between `async with` they are kept up to date."""
 
@@ -107,7 +111,7 @@ class KeyStore(Recipe["KeyStore"]):
         path: str,
         *,
         acl: Sequence[ACL] = OPEN_ACL,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = _now_s,
     ) -> None:
         """`acl` is for the znodes of new names."""
         super().__init__(zk, path)

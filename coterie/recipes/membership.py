@@ -13,7 +13,6 @@ missing from it only when a server has said so.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,12 +22,10 @@ from coterie.client.client import Client
 from coterie.recipes.following import Changes, View
 from coterie.recipes.names import text_of, znode_name
 from coterie.recipes.presence import Presence
-from coterie.recipes.recipe import Recipe
+from coterie.recipes.recipe import Recipe, name_by_chance
 
 if TYPE_CHECKING:
     from coterie.client.cache import Cache
-
-_NAME_BYTES = 8
 
 
 class Member(NamedTuple):
@@ -99,7 +96,7 @@ class Group(Recipe["Group"]):
         """A membership, to be entered by `with`; the group itself need not be. Without a name it
         gets one that nobody has."""
         if name is None:
-            name = secrets.token_hex(_NAME_BYTES)
+            name = name_by_chance(self.zk)
         return Membership(self._client, self.path, name, data)
 
     @property

@@ -25,6 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _SEQUENCE_DIGITS: Final = 10
+_NAME_BITS: Final = 64
 _PAUSE_S: Final = 0.1
 _FINAL: Final = (NoAuthError, AuthFailedError, BadArgumentsError, NotEmptyError)
 
@@ -79,6 +80,11 @@ class Recipe(Generic[T]):
             return await step()
 
         return self.portal.call(run())
+
+
+def name_by_chance(zk: Client) -> str:
+    """A name that nobody else has, drawn from the client's dice: a simulation hands those down."""
+    return f"{zk.dice.getrandbits(_NAME_BITS):0{_NAME_BITS // 4}x}"
 
 
 def sequence_of(name: str) -> int:
