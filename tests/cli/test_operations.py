@@ -16,7 +16,7 @@ from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client, connect
 from coterie.errors import AuthFailedError, SessionExpiredError
 from coterie.testing.cluster import Server
-from coterie.values import ACL, READ_ACL, Created, Id, Perms
+from coterie.values import ACL, OPEN_ACL, READ_ACL, Created, Id, Perms
 from tests.cli.conftest import Command
 
 
@@ -109,6 +109,7 @@ def test_tree(coterie: Command, coterie_client: BlockingClient) -> None:
     assert coterie.json("tree", "/b", "--data")[0]["data"] == "/b"
     coterie_client.set_acl("/a/x", [ACL(Perms.ADMIN, Id("world", "anyone"))])
     assert "├─ x  (may not be read)" in coterie("tree", "/a")
+    coterie_client.set_acl("/a/x", OPEN_ACL)
 
 
 def test_rm(coterie: Command, coterie_client: BlockingClient) -> None:
@@ -131,14 +132,16 @@ def test_acl(coterie: Command, coterie_client: BlockingClient) -> None:
     assert coterie.json("acl", "/a", "world:anyone:ra")[0]["stat"]["aversion"] == 1
     assert coterie("acl", "/a") == "world:anyone:ra\n"
     assert coterie.run("acl", "-v", "0", "/a", "world:anyone:a").exit_code == 1
-    coterie("acl", "-R", "/a", "world:anyone:a", "ip:::1:r")
+    coterie("acl", "-R", "/a", "world:anyone:a", "ip:10.0.0.0/8:r")
     assert coterie_client.get_acl("/a/b")[1].aversion == 1
     assert coterie.json("acl", "/a/b")[0]["acl"] == [
         {"scheme": "world", "id": "anyone", "perms": "a"},
-        {"scheme": "ip", "id": "::1", "perms": "r"},
+        {"scheme": "ip", "id": "10.0.0.0/8", "perms": "r"},
     ]
-    coterie_client.set_acl("/a", READ_ACL)
-    assert coterie("acl", "-R", "/a").splitlines()[:2] == ["/a", "world:anyone:r"]
+    coterie_client.set_acl("/a", OPEN_ACL)
+    shown = coterie("acl", "-R", "/a").splitlines()
+    assert shown == ["/a", "world:anyone:cdrwa", "/a/b", "world:anyone:a", "ip:10.0.0.0/8:r"]
+    coterie_client.set_acl("/a/b", OPEN_ACL)
 
 
 def test_multi_is_all_or_nothing(coterie: Command, coterie_client: BlockingClient) -> None:

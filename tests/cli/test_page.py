@@ -59,6 +59,8 @@ def test_the_console_blocks_show_what_the_commands_say(environment: dict[str, st
             check=False,
         )
         assert run.stdout.rstrip("\n") == shown, typed
+    clean_up = ["coterie", "rm", "-r", "--yes", "--auth", "digest:me:secret", "/config"]
+    subprocess.run(clean_up, env=environment, check=True)
 
 
 def test_every_command_for_znodes_is_on_the_page() -> None:

@@ -74,6 +74,7 @@ def test_who_asks_is_said(coterie: Command) -> None:
     coterie("create", "/mine", "x", "auth::all", "--auth", "digest:me:secret")
     assert coterie.run("get", "/mine").exit_code == 1
     assert coterie("get", "/mine", "--auth", "digest:me:secret") == "x\n"
+    coterie("rm", "/mine")
 
 
 def test_a_write_without_an_answer_has_an_unknown_outcome(

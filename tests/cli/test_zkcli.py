@@ -10,7 +10,7 @@ import pytest
 from coterie import __version__
 from coterie.cli import zkcli
 from coterie.client.blocking import BlockingClient
-from coterie.values import READ_ACL
+from coterie.values import ACL, ANYONE, Perms
 from tests.cli.conftest import Command
 
 # What `help` of ZooKeeper 3.9's shell lists, less close, connect, printwatches, redo and reconfig.
@@ -64,8 +64,8 @@ def test_acls(shell: Script, coterie_client: BlockingClient) -> None:
     said = shell("create /a", "setAcl -v 0 /a world:anyone:ra", "getAcl -s /a")
     assert said.splitlines()[1] == "world:anyone:ra"
     assert "aversion        1" in said
-    shell("create /b", "create /b/c", "setAcl -R /b world:anyone:r")
-    assert coterie_client.get_acl("/b/c")[0] == READ_ACL
+    shell("create /b", "create /b/c", "setAcl -R /b world:anyone:cdra")
+    assert coterie_client.get_acl("/b/c")[0] == (ACL(Perms.ALL & ~Perms.WRITE, ANYONE),)
 
 
 def test_delete_and_deleteall(shell: Script) -> None:
