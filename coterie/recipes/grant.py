@@ -7,9 +7,9 @@ when a holder was stopped, or its clock, and does not know that it is one no mor
 A grant is lost, and says so at once, when its znode is deleted or is another session's; when the
 session ends; and when the session could have ended: by this client's own clock, if no server has
 answered for as long as the session lives. The servers' clock for it started no earlier, so nobody
-else is given it before that. One case escapes: a server that is cut off from its leader goes on to
-answer until it has noticed (its syncLimit); if that is longer than the session's time-out, only
-the token protects.
+else is given it before that. One case escapes: a server that is cut off from its leader answers
+its clients until it has noticed (its syncLimit). Who is cut off together with it may hold for that
+much longer; then the token protects, and `confirm` tells.
 """
 
 from __future__ import annotations
