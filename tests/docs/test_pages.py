@@ -17,6 +17,8 @@ import ast
 import asyncio
 import inspect
 import re
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final, NamedTuple
@@ -100,8 +102,15 @@ def test_it_is_python(block: Block) -> None:
     block.code()
 
 
+def _run_beside(main: Coroutine[Any, Any, Any]) -> Any:
+    """`coterie.run` for a block, which is run in an event loop itself: in another thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, main).result()
+
+
 @pytest.mark.parametrize("page", _RUN)
-def test_it_runs(page: str, coterie_hosts: str) -> None:
+def test_it_runs(page: str, coterie_hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coterie, "run", _run_beside)
     blocks = [block for block in _BLOCKS if (block.page, block.marks) == (page, ("run",))]
     asyncio.run(_run(blocks, coterie_hosts))
 
