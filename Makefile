@@ -28,9 +28,11 @@ lint: $(VENV)/ready-lint  ## style, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy coterie tests benchmarks tools
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.blocking --check
 
 fmt: $(VENV)/ready-lint  ## mend the style
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m tools.blocking
 	$(BIN)/ruff format .
 
 sim: $(VENV)/ready-test  ## N fresh seeds in the simulator (make sim N=10000; SIM=--recipes: of recipes)
