@@ -177,12 +177,10 @@ class Guarded:
                 self.say(f"it was not to be had within {self.wishes.wait_s:g} s")
                 return NOT_IN_TIME
             status = await self._run_while_held(zk, held)
+            # At the end the session is closed, and with it goes what is held.
             if status is not None:
-                with suppress(*_TRANSIENT):
-                    await holder.release(held)
                 return status
             if self.wishes.on_lost != "restart" or self._ended_by:
-                # The session's end gives it back, if it is still there.
                 return LOST
             give_up_s = None
             with suppress(ZooKeeperError):

@@ -24,6 +24,7 @@ from coterie.client.client import Client, connect
 from coterie.errors import (
     BadArgumentsError,
     ConnectionLossError,
+    NoNodeError,
     OperationTimeoutError,
     SessionExpiredError,
     ZooKeeperError,
@@ -35,6 +36,7 @@ USAGE: Final = 2
 UNKNOWN: Final = 3
 _INTERRUPTED: Final = 128
 _SASL: Final = "sasl"
+_NO_PARENT: Final = " that is to be its parent (create -p makes it)"
 
 Operation = Callable[..., Coroutine[Any, Any, None]]
 
@@ -144,5 +146,6 @@ def complain(out: Output, prefix: str, error: ZooKeeperError) -> None:
     """One line about what went wrong."""
     if out.as_json:
         click.echo(json.dumps(show.error_fields(error), ensure_ascii=False), err=True)
-    else:
-        out.note(f"{prefix}{error}")
+        return
+    is_parent = isinstance(error, NoNodeError) and error.operation == "create"
+    out.note(f"{prefix}{error}{_NO_PARENT if is_parent else ''}")
