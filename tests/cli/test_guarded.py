@@ -16,7 +16,7 @@ from coterie.cli.guarded import Guarded, Held, Wishes
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client, connect
 from coterie.errors import ConnectionLossError, NoAuthError
-from coterie.testing.cluster import Server, until
+from coterie.testing.cluster import Cluster, Server, until
 from tests.cli.conftest import ended, line
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -135,6 +135,30 @@ def test_it_is_stopped_before_the_session_can_be_over(
     status, said = ended(process)
     assert status == 123
     assert "no server answers" in said
+
+
+@pytest.mark.slow
+def test_it_runs_on_when_its_server_is_lost(
+    coterie_ensemble: Cluster, start: Start, coterie_client: BlockingClient
+) -> None:
+    process = start("--session-timeout", "6", "--grace", "2", "/a", "--", "sh", "-c", _FOR_EVER)
+    assert line(process) == "ready"
+    (name,) = coterie_client.children("/a")
+    stat = coterie_client.exists(f"/a/{name}")
+    assert stat is not None
+    holder = coterie_ensemble.holder(stat.ephemeral_owner)
+    assert holder is not None
+    holder.kill()
+
+    def has_moved() -> bool:
+        other = coterie_ensemble.holder(stat.ephemeral_owner)
+        return other is not None and other is not holder
+
+    until(has_moved, "the session at another server")
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert line(process) == "ended"
+    assert ended(process) == (0, "")
 
 
 def test_a_session_that_is_short_for_the_grace_is_told(start: Start) -> None:
