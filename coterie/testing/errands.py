@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
@@ -20,9 +19,10 @@ from coterie.recipes.election import Election
 from coterie.recipes.lock import Lock
 from coterie.recipes.read_write_lock import ReadWriteLock
 from coterie.recipes.semaphore import Semaphore
-from coterie.testing.guard import Guard, Sessions
+from coterie.testing.guard import Guard
 from coterie.testing.history import Violation
 from coterie.testing.programs import DOCUMENTED, Program, Work
+from coterie.values import SessionState
 
 if TYPE_CHECKING:
     from coterie.client.client import Client
@@ -292,12 +292,18 @@ class _Worker(Work):
 
     async def _do(self, errand: Claiming, job: int) -> None:
         async with Claim(self.client, f"/jobs/{job}") as claim:
+            if job in errand.completed:
+                self.program.simulation.failed(Violation(f"job {job} was given out again"))
             await self.program.hold(errand.guard(job), claim.token, claim.session_id)
             if self.program.dice.random() < 0.2:
                 return
             await claim.complete(self.program.name.encode())
             if job in errand.completed:
                 self.program.simulation.failed(Violation(f"job {job} was completed twice"))
+            if errand.guard(job).newest > claim.token:
+                self.program.simulation.failed(
+                    Violation(f"job {job} was completed by a past holder")
+                )
             errand.completed[job] = claim.token
             self.program.simulation.mark("a job was completed")
 
@@ -353,16 +359,33 @@ class _Counter(Work):
 # A gate: nobody goes through before so many are there
 
 
-@dataclass(eq=False, slots=True)
 class _Visit:
-    """Somebody wants to go in, or is in. Who was lost stays as long as his session does."""
+    """Somebody wants to go in, or is in. The place of who gives up or crashes may stay for as long
+    as one of the sessions that he has had meanwhile."""
 
-    begun_ms: float
-    session_id: int
-    left_ms: float = inf
+    def __init__(self, program: Program) -> None:
+        self.begun_ms = program.simulation.time.now_ms
+        self.left_ms = inf
+        self.given_up = False
+        self._program = program
+        self._sessions = {program.client.session_id}
+        self._undo = program.client.on_state(self._follow)
 
-    def lasted(self, since_ms: float, sessions: Sessions) -> bool:
-        return min(self.left_ms, sessions.ended_ms(self.session_id)) >= since_ms
+    def _follow(self, state: SessionState) -> None:
+        self._sessions.add(self._program.client.session_id)
+
+    def end(self, *, given_up: bool) -> None:
+        self._undo()
+        self.given_up = given_up
+        if not given_up:
+            self.left_ms = self._program.simulation.time.now_ms
+
+    def lasted(self, since_ms: float) -> bool:
+        ended_ms = self.left_ms
+        if self.given_up or self._program.crashed:
+            known = self._program.simulation.sessions
+            ended_ms = max((known.ended_ms(s) for s in self._sessions if s), default=inf)
+        return ended_ms >= since_ms
 
 
 class Gathering(Errand):
@@ -389,18 +412,19 @@ class _Guest(Work):
     async def round(self) -> None:
         errand, program = self._errand, self.program
         patience_s = 4 * program.simulation.timeout_ms / 1000.0
-        simulation = program.simulation
-        visit = _Visit(simulation.time.now_ms, self.client.session_id)
+        visit = _Visit(program)
         errand.visits.append(visit)
-        async with asyncio.timeout(patience_s):
-            async with DoubleBarrier(self.client, "/gate", errand.count):
-                # Others may have gone again, or crashed, but they have been there.
-                met = [v for v in errand.visits if v.lasted(visit.begun_ms, simulation.sessions)]
-                if len(met) < errand.count:
-                    simulation.failed(Violation(f"{program.name} went in alone"))
-                simulation.mark("a gate was passed")
-                await program.pause(0.1)
-        visit.left_ms = simulation.time.now_ms
+        given_up = True
+        try:
+            async with asyncio.timeout(patience_s):
+                async with DoubleBarrier(self.client, "/gate", errand.count):
+                    if sum(each.lasted(visit.begun_ms) for each in errand.visits) < errand.count:
+                        program.simulation.failed(Violation(f"{program.name} went in alone"))
+                    program.simulation.mark("a gate was passed")
+                    await program.pause(0.1)
+            given_up = False
+        finally:
+            visit.end(given_up=given_up)
 
 
 def guard_of(simulation: RecipeSimulation, name: str, room: int = 1) -> Guard:

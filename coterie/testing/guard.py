@@ -87,15 +87,15 @@ class Tokens:
     """The biggest tokens so far. Those who share need not come in order among themselves."""
 
     def __init__(self) -> None:
-        self._any = self._exclusive = 0
+        self.biggest = self._exclusive = 0
 
     def add(self, holding: Holding) -> None:
-        self._any = max(self._any, holding.token)
+        self.biggest = max(self.biggest, holding.token)
         if not holding.shared:
             self._exclusive = max(self._exclusive, holding.token)
 
     def stale(self, holding: Holding) -> bool:
-        return holding.token < (self._exclusive if holding.shared else self._any)
+        return holding.token < (self._exclusive if holding.shared else self.biggest)
 
 
 class Guard:
@@ -144,6 +144,11 @@ class Guard:
         self._holdings = [each for each in self._holdings if each.open]
         self._holdings.append(made)
         return made
+
+    @property
+    def newest(self) -> int:
+        """The biggest token that anybody was told of."""
+        return self._granted.biggest
 
     def _admit(self, made: Holding) -> None:
         others = [
