@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from coterie.cli.session import Session
-from coterie.ensemble import EnsembleError
-from coterie.errors import NoNodeError, NoWatcherError
+from coterie.errors import ApiError, NoNodeError, NoWatcherError
 from coterie.values import AddWatchMode
 
 
@@ -33,7 +32,7 @@ async def who_am_i(session: Session) -> None:
 async def config(session: Session) -> None:
     try:
         found = await session.zk.config()
-    except EnsembleError:
+    except ApiError:
         raise click.ClickException("the server is alone: it is in no ensemble") from None
     session.out.record({"config": found.text(), "version": f"{found.version:#x}"})
     session.out.line(found.text())

@@ -206,7 +206,10 @@ class BlockingClient:
         self.portal.call(self.client.sync(path))
 
     def config(self) -> Ensemble:
-        """The ensemble's members, as it has them in /zookeeper/config."""
+        """The ensemble's members, as it has them in /zookeeper/config.
+
+        Raises `ApiError` where a server stands alone.
+        """
         return self.portal.call(self.client.config())
 
     def create(

@@ -25,6 +25,7 @@ from coterie.client.transaction import Transaction
 from coterie.client.watch import Watch
 from coterie.ensemble import Ensemble
 from coterie.errors import (
+    ApiError,
     BadArgumentsError,
     NoAuthError,
     NodeExistsError,
@@ -196,8 +197,13 @@ class Client(Carrier):
         await self._ask(calls.sync(self._place(path, "sync"), path))
 
     async def config(self) -> Ensemble:
-        """The ensemble's members, as it has them in /zookeeper/config."""
+        """The ensemble's members, as it has them in /zookeeper/config.
+
+        Raises `ApiError` where a server stands alone.
+        """
         data, _ = await self._ask(calls.get(_CONFIG, _CONFIG.decode()))
+        if not data:
+            raise ApiError(_CONFIG.decode(), "config (no ensemble: the server stands alone)")
         return Ensemble.parse(data.decode())
 
     # Writing

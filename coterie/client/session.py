@@ -156,7 +156,8 @@ class Session:
                 self._hang_up("it did not answer in time")
         elif now_ms - self._heard_ms >= self.timeout_ms * 2 / 3:
             self._hang_up("it fell silent")
-        elif now_ms - max(self._sent_ms, self._heard_ms) >= self.timeout_ms / 3:
+        elif now_ms - self._sent_ms >= self.timeout_ms / 3:
+            # However much is heard: a server counts what it hears of its client.
             self._transmit(calls.ping())
         if now_ms >= self._deadline_ms:
             self._check_deadlines()
@@ -277,7 +278,7 @@ class Session:
         if self._phase == _OVER:
             return float("inf")
         if self._phase == _UP:
-            ping_ms = max(self._sent_ms, self._heard_ms) + self.timeout_ms / 3
+            ping_ms = self._sent_ms + self.timeout_ms / 3
             due_ms = min(due_ms, ping_ms, self._heard_ms + self.timeout_ms * 2 / 3)
         else:
             due_ms = min(due_ms, self._due_ms)

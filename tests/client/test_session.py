@@ -16,6 +16,7 @@ from coterie.errors import (
     TooLargeError,
 )
 from coterie.values import OPEN_ACL, AddWatchMode, CreateMode, EventType, SessionState
+from coterie.wire.requests import NOTIFICATION_XID, WatcherEvent, reply
 from tests.client.duet import HOSTS, Duet, connected
 
 LOST, SUSPENDED, CONNECTED = SessionState.LOST, SessionState.SUSPENDED, SessionState.CONNECTED
@@ -186,6 +187,16 @@ def test_pings_keep_an_idle_session_alive() -> None:
     first = duet.session.id
     duet.run(20_000)
     assert duet.session.id == first
+    assert duet.states == [CONNECTED]
+
+
+def test_who_only_hears_events_pings_too() -> None:
+    """A server counts what it hears of a client, not what it tells him."""
+    duet = connected()
+    event = reply(NOTIFICATION_XID, -1, 0, WatcherEvent(3, 3, b"/a").encode())
+    for _ in range(50):
+        duet.run(100)
+        duet.session.receive(event)
     assert duet.states == [CONNECTED]
 
 
