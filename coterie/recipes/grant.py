@@ -148,6 +148,11 @@ class Grant(Tenure):
         """
         self._compare(await self._zk.exists(self.path, watch=self._changed))
 
+    def watch(self) -> None:
+        """As `guard`, in the background: for who has seen already that the znode is there."""
+        if not self._lost.is_set():
+            self._guarding = go_on(self._guard_again())
+
     def _compare(self, stat: Stat | None) -> None:
         if stat is None or stat.ephemeral_owner != self.session_id or stat.czxid != self.token:
             self._lose()
@@ -172,18 +177,18 @@ class Grant(Tenure):
         await asyncio.sleep(0)
 
     def _changed(self, event: WatchEvent) -> None:
-        if self._lost.is_set():
-            return
         if event.type == EventType.NODE_DELETED:
             self._lose()
         else:
-            self._guarding = go_on(self._guard_again())
+            self.watch()
 
     async def _guard_again(self) -> None:
         """Not to know is no harm, for the session's own clock goes on; not to hear would be."""
         while not self._lost.is_set():
             try:
                 await self.guard()
+                return
+            except GrantLostError:
                 return
             except ZooKeeperError:
                 await asyncio.sleep(_PAUSE_S)

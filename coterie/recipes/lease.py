@@ -187,6 +187,8 @@ class LeaseGrant(Tenure):
             try:
                 await self.guard()
                 return
+            except GrantLostError:
+                return
             except ZooKeeperError:
                 await asyncio.sleep(_PAUSE_S)
 

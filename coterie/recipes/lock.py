@@ -60,7 +60,7 @@ class Line:
         try:
             if not is_number(place.path.rpartition(self._name)[2]):
                 raise ApiError(self._path, "take a place (its numbers have run out)")
-            await grant.guard()
+            grant.watch()
             while (ahead := await self._whom_to_wait_for(grant)) is not None:
                 if not patient:
                     raise TimeoutError
