@@ -6,12 +6,18 @@ Each errand says how a round of it goes, and at the end whether what came of all
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 
-from coterie.errors import BadVersionError, NodeExistsError, OutcomeUnknown
+from coterie.errors import (
+    BadVersionError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    OutcomeUnknown,
+)
 from coterie.recipes.barrier import DoubleBarrier
 from coterie.recipes.claim import Claim, DoneAlready
 from coterie.recipes.counter import Counter
@@ -25,6 +31,7 @@ from coterie.testing.programs import DOCUMENTED, Program, Work
 from coterie.values import SessionState
 
 if TYPE_CHECKING:
+    from coterie.client.cache import Cache
     from coterie.client.client import Client
     from coterie.client.watch import Watch
     from coterie.testing.recipes import RecipeSimulation
@@ -152,6 +159,60 @@ class _Reader(Work):
 
     def settled(self) -> bool:
         return self._seen == self.program.simulation.last_written
+
+
+# The cache: what is at hand becomes what is there
+
+
+class Caching(Errand):
+    """Each keeps a copy of a subtree that all change."""
+
+    paths = ("/tree/a", "/tree/b", "/tree/a/x", "/tree/a/y", "/tree/b/x")
+
+    def __init__(self, simulation: RecipeSimulation) -> None:
+        super().__init__(simulation)
+        self.changes = 0
+
+    def work(self, program: Program) -> Work:
+        return _Keeper(program, self)
+
+    def there(self) -> dict[str, bytes]:
+        """The subtree as the newest server has it."""
+        nodes = self.simulation.tree.nodes
+        return {p.decode(): n.data or b"" for p, n in nodes.items() if p.startswith(b"/tree")}
+
+
+class _Keeper(Work):
+    def __init__(self, program: Program, errand: Caching) -> None:
+        super().__init__(program)
+        self._errand = errand
+        self._cache: Cache
+
+    async def open(self) -> None:
+        await _make(self, "/tree")
+        self._cache = self.client.cache("/tree")
+        await self._cache.__aenter__()
+
+    async def round(self) -> None:
+        dice, errand = self.program.dice, self._errand
+        path = dice.choice(errand.paths)
+        errand.changes += 1
+        value = b"%d" % errand.changes
+        with suppress(NoNodeError, NodeExistsError, NotEmptyError):
+            kind = dice.randrange(4)
+            if kind == 0:
+                await self.client.delete(path)
+            elif kind == 1:
+                await self.client.set(path, value)
+            else:
+                await self.client.create(path, value)
+
+    async def close(self) -> None:
+        await self._cache.__aexit__(None, None, None)
+
+    def settled(self) -> bool:
+        kept = {path: znode.data for path, znode in self._cache.items()}
+        return self._cache.fresh and kept == self._errand.there()
 
 
 # Holding: one at a time, or a few
@@ -449,6 +510,7 @@ async def _make(work: Work, path: str) -> None:
 ERRANDS: Final[dict[str, type[Errand]]] = {
     "writing": Writing,
     "telling": Telling,
+    "caching": Caching,
     "locking": Locking,
     "electing": Electing,
     "sharing": Sharing,
