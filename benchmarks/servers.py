@@ -94,8 +94,12 @@ class Server:
     def join(self, number: int, members: Mapping[str, str]) -> None:
         """Be a member of an ensemble, by its number and the lines that all members share."""
         (self.data / "myid").write_text(f"{number}\n")
+        self.configure(members)
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Add lines to its zoo.cfg, before it is started."""
         with self._config.open("a") as config:
-            config.writelines(f"{key}={value}\n" for key, value in members.items())
+            config.writelines(f"{key}={value}\n" for key, value in settings.items())
 
     def __enter__(self) -> Self:
         self.start()
