@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -183,6 +184,16 @@ async def test_after_the_session_it_is_told_that_nobody_knows(connect: Connect) 
         with pytest.raises(OutcomeUnknown):
             await counter.add()
         client.session.id -= 1
+
+
+def test_within_a_callback_kazoo_208(hosts: str) -> None:
+    counted: Queue[int] = Queue()
+    with coterie.connect_blocking(hosts) as zk:
+        counter = Counter(zk, "/n")
+        zk.create("/a")
+        zk.get("/a", watch=lambda event: counted.put(zk.run(counter.add())))
+        zk.set("/a", b"1")
+        assert counted.get(timeout=10) == 1
 
 
 def test_with_a_blocking_client(hosts: str) -> None:

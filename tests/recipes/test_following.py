@@ -105,7 +105,7 @@ async def test_an_outage_does_not_empty_it_helix_2261_pinot_6068(
         await view.close()
 
 
-async def test_what_was_missed_in_an_outage_comes_at_once_kazoo_458_helix_3005(
+async def test_what_was_missed_in_an_outage_comes_at_once_kazoo_458_helix_3005_aiozk_45(
     coterie_server: Server, coterie_connect: FaultyConnect
 ) -> None:
     async with coterie_connect() as zk, coterie_connect() as other:

@@ -16,7 +16,7 @@ from coterie.testing.cluster import Server
 from coterie.testing.plugin import Connect as FaultyConnect
 from tests.conftest import Connect
 from tests.recipes.conftest import Expire
-from tests.recipes.patience import eventually
+from tests.recipes.patience import disturb, eventually
 
 NAMES = [str(n) for n in range(8)]
 
@@ -199,3 +199,17 @@ def test_in_threads(hosts: str) -> None:
 def test_the_same_on_every_machine(count: int) -> None:
     members = [f"m{n}" for n in range(count)]
     assert shares(NAMES, members) == shares(reversed(NAMES), reversed(members))
+
+
+@pytest.mark.slow
+async def test_never_two_at_once_whatever_fails(
+    coterie_server: Server, coterie_connect: FaultyConnect
+) -> None:
+    log = _Log()
+    clients = [coterie_connect(session_timeout_s=0.8, call_timeout_s=3.0) for _ in range(3)]
+    async with clients[0], clients[1], clients[2]:
+        members = [Partitioner(zk, "/p", 8, log.work) for zk in clients]
+        async with members[0], members[1], members[2]:
+            await disturb(coterie_server, clients, 20, expires=False)
+            await eventually(lambda: log.settled(*members))
+    assert log.begun > 8

@@ -35,6 +35,14 @@ async def test_nobody_comes(connect: Connect) -> None:
             await Rendezvous(zk, "/place").get(timeout_s=0.05)
 
 
+async def test_who_waits_in_vain_leaves_no_watch_aiozk_24(connect: Connect) -> None:
+    async with connect() as zk:
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                await Rendezvous(zk, "/place").get(timeout_s=0.005)
+        assert list(zk.session.watches.arm(0)) == []
+
+
 async def test_the_first_stays(connect: Connect) -> None:
     async with connect() as zk:
         place = Rendezvous(zk, "/place")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 import coterie
 from coterie.client.client import Client
-from coterie.errors import NodeExistsError, OutcomeUnknown
+from coterie.errors import NodeExistsError, OutcomeUnknown, ZooKeeperError
 from coterie.recipes.two_phase_commit import Decision, Participant, Proposal, TwoPhaseCommit
 from coterie.testing.cluster import Server
 from coterie.testing.plugin import Connect as FaultyConnect
 from tests.conftest import Connect
 from tests.recipes.conftest import Expire
-from tests.recipes.patience import eventually
+from tests.recipes.patience import disturb, eventually
 
 COMMIT, ABORT = Decision.COMMIT, Decision.ABORT
 
@@ -295,3 +295,34 @@ def test_with_a_blocking_client(hosts: str) -> None:
         assert zk.run(TwoPhaseCommit(zk, "/t").propose(b"x", ["a"])) == COMMIT
         zk.run(_all_gone(zk.client))
     assert said == ["prepare", "commit"]
+
+
+@pytest.mark.slow
+async def test_all_or_none_whatever_fails(
+    coterie_server: Server, coterie_connect: FaultyConnect
+) -> None:
+    clients = [coterie_connect(session_timeout_s=0.8, call_timeout_s=3.0) for _ in range(3)]
+    told: dict[str, Decision | None] = {}
+
+    async def propose(zk: Client) -> None:
+        while True:
+            number = str(len(told))
+            told[number] = None
+            with suppress(ZooKeeperError):
+                told[number] = await TwoPhaseCommit(zk, "/t").propose(
+                    number.encode(), ["a", "b/b"], timeout_s=2.0
+                )
+
+    async with clients[0] as zk, clients[1], clients[2], _two(zk) as (a, b):
+        proposing = [asyncio.create_task(propose(zk)) for zk in clients[1:]]
+        await disturb(coterie_server, clients, 20, expires=True)
+        for task in proposing:
+            task.cancel()
+        await asyncio.wait(proposing)
+        await _all_gone(zk)
+        done = [{s for s in ledger.said if not s.startswith("prepare")} for ledger in (a, b)]
+        assert done[0] == done[1]
+        for number, decision in told.items():
+            outcomes = {f"commit {number}", f"abort {number}"} & done[0]
+            assert len(outcomes) <= 1
+            assert decision is None or outcomes == {f"{decision.value} {number}"}
