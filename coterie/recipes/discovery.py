@@ -75,6 +75,15 @@ class _Catalogue(NamedTuple):
     unreadable: tuple[str, ...]
 
 
+class _Read(NamedTuple):
+    """What an entry says, as of a txn."""
+
+    mzxid: int
+    version: Any
+    instance: Instance | None
+    problem: str
+
+
 Choice = Callable[[Sequence[Instance]], Instance]
 """How one of several is chosen."""
 
@@ -117,6 +126,8 @@ class Discovery(Recipe["Discovery"]):
         self._client = zk
         self._dice = self.zk.dice if dice is None else dice
         self._turns: dict[str, int] = {}
+        self._entries: dict[str, _Read] = {}
+        """What was read last, by path."""
         self._view: View[_Catalogue] = View(self.zk, self.path, 2, self._read)
 
     async def enter(self) -> Discovery:
@@ -249,21 +260,28 @@ class Discovery(Recipe["Discovery"]):
         await self._view.at_least(0)
 
     def _read(self, cache: Cache) -> _Catalogue:
-        services: dict[str, tuple[Instance, ...]] = {}
+        found: dict[str, list[_Read]] = {}
         unreadable: list[str] = []
-        base = self.path.rstrip("/")
-        for name in cache.children(self.path):
-            found: list[tuple[Version, Instance]] = []
-            for child in cache.children(f"{base}/{name}"):
-                path = f"{base}/{name}/{child}"
-                try:
-                    instance = _decode(text_of(name), text_of(child), cache[path].data)
-                    found.append((_version(instance.version), instance))
-                except ValueError as error:
-                    unreadable.append(f"{path}: {error}")
-            if found:
-                found.sort(key=lambda pair: pair[0], reverse=True)
-                services[text_of(name)] = tuple(instance for _, instance in found)
+        # What has not changed is not read again: a catalogue may be large.
+        before, self._entries = self._entries, {}
+        start = len(self.path.rstrip("/")) + 1
+        for path in cache:
+            name, slash, child = path[start:].partition("/")
+            if not slash:
+                continue
+            data, stat = cache[path]
+            read = before.get(path)
+            if read is None or read.mzxid != stat.mzxid:
+                read = _read_entry(text_of(name), text_of(child), data, stat.mzxid)
+            self._entries[path] = read
+            if read.instance is None:
+                unreadable.append(f"{path}: {read.problem}")
+            else:
+                found.setdefault(read.instance.name, []).append(read)
+        services: dict[str, tuple[Instance, ...]] = {}
+        for name, entries in found.items():
+            entries.sort(key=lambda read: read.version, reverse=True)
+            services[name] = tuple(e.instance for e in entries if e.instance is not None)
         return _Catalogue(MappingProxyType(services), tuple(unreadable))
 
 
@@ -283,6 +301,10 @@ def _encode(instance: Instance) -> bytes:
         raise ValueError(f"metadata: {error}") from None
 
 
-def _decode(name: str, id: str, data: bytes) -> Instance:
-    entry = typed_json.decode(_Entry, data)
-    return Instance(name=name, id=id, **vars(entry))
+def _read_entry(name: str, id: str, data: bytes, mzxid: int) -> _Read:
+    try:
+        entry = typed_json.decode(_Entry, data)
+        version = _version(entry.version)
+    except ValueError as error:
+        return _Read(mzxid, None, None, str(error))
+    return _Read(mzxid, version, Instance(name=name, id=id, **vars(entry)), "")

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coterie.errors import SessionExpiredError
+from coterie.values import SessionState
 
 if TYPE_CHECKING:
     from coterie.client.cache import Cache
@@ -53,6 +54,7 @@ class View(Generic[T]):
         self._dirty = asyncio.Event()
         self._news: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._undo: Callable[[], None] | None = None
 
     async def open(self) -> None:
         """Fill it. Raises what a read raises."""
@@ -60,6 +62,7 @@ class View(Generic[T]):
         self._cache = self._zk.cache(self._path, depth=self._depth)
         await self._cache.__aenter__()
         self._open = True
+        self._undo = self._zk.on_state(self._state_changed)
         try:
             self._look()
         except BaseException:
@@ -72,12 +75,23 @@ class View(Generic[T]):
 
     async def close(self) -> None:
         """Follow no more; the last value stays."""
-        self._open = False
-        self._wake()
+        self._end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._cache.__aexit__(None, None, None)
+
+    def _state_changed(self, state: SessionState) -> None:
+        if self._zk.over:
+            self._end()
+
+    def _end(self) -> None:
+        """There will be no other value: let nobody wait for one."""
+        self._open = False
+        if self._undo is not None:
+            self._undo()
+            self._undo = None
+        self._wake()
 
     @property
     def value(self) -> T:
@@ -128,7 +142,9 @@ class View(Generic[T]):
         return self.value
 
     async def next(self, number: int) -> T | None:
-        """The newest value, once there was one after the `number`-th; None when it is closed."""
+        """The newest value, once there was one after the `number`-th; None when it is closed,
+        or the client is.
+        """
         while self.number <= number:
             if not self._open:
                 return None
@@ -140,7 +156,7 @@ class View(Generic[T]):
     async def until(self, wanted: Callable[[T], bool]) -> T:
         """The first value that is as wanted, the present one included.
 
-        Raises `SessionExpiredError` when it is closed meanwhile.
+        Raises `SessionExpiredError` when it, or the client, is closed meanwhile.
         """
         while not wanted(value := self.value):
             if await self.next(self.number) is None:

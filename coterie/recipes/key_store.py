@@ -93,6 +93,14 @@ Keys = tuple[Key, ...]
 """The keys of one name, in the order in which they were added."""
 
 
+class _Entry(NamedTuple):
+    """What is stored of a name, as of a txn."""
+
+    mzxid: int
+    keys: Keys
+    problem: str
+
+
 class _Known(NamedTuple):
     keys: Mapping[str, Keys]
     unreadable: Mapping[str, str]
@@ -117,6 +125,8 @@ class KeyStore(Recipe["KeyStore"]):
         super().__init__(zk, path)
         self._acl = acl
         self._now = now
+        self._entries: dict[str, _Entry] = {}
+        """What was read last, by the names of znodes."""
         self._view: View[_Known] = View(self.zk, self.path, 1, self._read)
 
     async def enter(self) -> KeyStore:
@@ -285,12 +295,19 @@ class KeyStore(Recipe["KeyStore"]):
     def _read(self, cache: Cache) -> _Known:
         keys: dict[str, Keys] = {}
         unreadable: dict[str, str] = {}
+        # What has not changed is not read again: there may be many names.
+        before, self._entries = self._entries, {}
         for child in cache.children(self.path):
             path = f"{self.path.rstrip('/')}/{child}"
-            try:
-                keys[text_of(child)] = _decode(cache[path].data)
-            except ValueError as error:
-                unreadable[text_of(child)] = f"{path}: {error}"
+            data, stat = cache[path]
+            entry = before.get(child)
+            if entry is None or entry.mzxid != stat.mzxid:
+                entry = _read_entry(data, stat.mzxid)
+            self._entries[child] = entry
+            if entry.problem:
+                unreadable[text_of(child)] = f"{path}: {entry.problem}"
+            else:
+                keys[text_of(child)] = entry.keys
         return _Known(MappingProxyType(keys), MappingProxyType(unreadable))
 
 
@@ -325,6 +342,13 @@ def _text(data: bytes) -> str:
     if data.lstrip().startswith(b"-----BEGIN ") and data.isascii():
         return data.decode()
     return base64.b64encode(data).decode()
+
+
+def _read_entry(data: bytes, mzxid: int) -> _Entry:
+    try:
+        return _Entry(mzxid, _decode(data), "")
+    except ValueError as error:
+        return _Entry(mzxid, (), str(error) or "it makes no sense")
 
 
 def _decode(data: bytes) -> Keys:

@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ def _exact(wanted: type, value: Any, where: str) -> Any:
 def _dataclass(wanted: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong(where, "an object", value)
-    hints = typing.get_type_hints(wanted)
+    hints = _hints(wanted)
     found: dict[str, Any] = {}
     for field in dataclasses.fields(wanted):
         if not field.init:
@@ -109,6 +110,16 @@ def _dataclass(wanted: type, value: Any, where: str) -> Any:
     except (TypeError, ValueError) as error:
         # Its own __post_init__ has looked.
         raise ValueError(f"{where}: {error}") from error
+
+
+@lru_cache
+def _hints(wanted: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(wanted)
+    except NameError as error:
+        raise TypeError(
+            f"{wanted.__name__}: the types of its fields are not known: {error}"
+        ) from None
 
 
 def _generic(origin: Any, of: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -60,6 +60,18 @@ async def test_a_view_is_made_anew(connect: Connect) -> None:
         assert [names async for names in view.changes(None)] == []
 
 
+async def test_who_waits_for_a_value_of_a_closed_client_is_told(connect: Connect) -> None:
+    async with connect() as zk:
+        view = View(zk, "/g", 1, _names)
+        await view.open()
+        waiting = asyncio.create_task(view.until(lambda names: len(names) == 3))
+        await zk.sync()
+    with pytest.raises(SessionExpiredError):
+        await waiting
+    assert not view.fresh
+    await view.close()
+
+
 async def test_the_slow_get_the_newest(connect: Connect) -> None:
     async with connect() as zk:
         view = View(zk, "/g", 1, _names)

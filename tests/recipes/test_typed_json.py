@@ -99,3 +99,15 @@ def test_what_json_cannot_say() -> None:
         encode({"a": 1})
     with pytest.raises(TypeError, match="no type"):
         build(bytes, "x", "Outer")
+
+
+def test_types_that_nobody_finds() -> None:
+    class Hidden:
+        pass
+
+    @dataclass
+    class Open:
+        hidden: Hidden
+
+    with pytest.raises(TypeError, match=r"Open: .*Hidden"):
+        decode(Open, b"{}")
