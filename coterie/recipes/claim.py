@@ -20,24 +20,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
 from coterie.errors import (
-    ConnectionLossError,
     GrantLostError,
     MarshallingError,
     NodeExistsError,
     NoNodeError,
-    OperationTimeoutError,
     OutcomeUnknown,
-    SessionExpiredError,
     ZooKeeperError,
 )
 from coterie.recipes.grant import Grant, Holding
 from coterie.recipes.lock import Line, next_ahead
+from coterie.recipes.recipe import PASSING
 from coterie.values import WatchEvent
 
 _PAUSE_S: Final = 0.1
@@ -106,7 +103,7 @@ class ClaimGrant(Grant):
         except (NoNodeError, NodeExistsError):
             # Either the claim was lost, or an earlier try was told to nobody.
             record = await self._look()
-        except (SessionExpiredError, OperationTimeoutError):
+        except PASSING:
             await asyncio.sleep(_PAUSE_S)
             return False
         if record is not None and record.token == self.token:
@@ -115,8 +112,10 @@ class ClaimGrant(Grant):
 
     async def _look(self) -> Record | None:
         while not self._zk.over:
-            with suppress(ConnectionLossError, OperationTimeoutError):
+            try:
                 return await _record_at(self._zk, self._record_path)
+            except PASSING:
+                await asyncio.sleep(_PAUSE_S)
         return None
 
     def _changed(self, event: WatchEvent) -> None:

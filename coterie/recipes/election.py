@@ -23,14 +23,13 @@ from coterie.client.blocking import BlockingClient
 from coterie.client.carrier import OnEvent
 from coterie.client.client import Client
 from coterie.errors import (
-    ConnectionLossError,
     GrantLostError,
     NoNodeError,
-    OperationTimeoutError,
     SessionExpiredError,
 )
 from coterie.recipes.grant import Grant
 from coterie.recipes.lock import InLine, next_ahead, standing
+from coterie.recipes.recipe import PASSING
 from coterie.values import SessionState, WatchEvent
 
 _PAUSE_S: Final = 0.1
@@ -115,10 +114,8 @@ class Election(InLine):
                     yield leader
                 if not self.zk.over:
                     await changed.wait()
-            except (ConnectionLossError, OperationTimeoutError):
+            except PASSING:
                 await asyncio.sleep(_PAUSE_S)
-            except SessionExpiredError:
-                continue
             finally:
                 undo()
                 for path in watched:

@@ -28,17 +28,14 @@ from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
 from coterie.errors import (
     BadVersionError,
-    ConnectionLossError,
     GrantLostError,
     MarshallingError,
     NodeExistsError,
     NoNodeError,
-    OperationTimeoutError,
-    SessionExpiredError,
     ZooKeeperError,
 )
 from coterie.recipes.grant import Holding, Tenure
-from coterie.recipes.recipe import go_on
+from coterie.recipes.recipe import PASSING, go_on
 from coterie.values import EventType, Stat, WatchEvent
 
 _PAUSE_S: Final = 0.1
@@ -46,8 +43,6 @@ _MARGIN: Final = 0.1
 """Of the duration, unless it is said."""
 _RACED: Final = (BadVersionError, NodeExistsError, NoNodeError)
 """Somebody was faster; perhaps an earlier try of one's own."""
-_UNSURE: Final = (ConnectionLossError, OperationTimeoutError, SessionExpiredError)
-"""The connection was away: look again."""
 
 
 class Terms(NamedTuple):
@@ -124,7 +119,7 @@ class LeaseGrant(Tenure):
         begun_ms = self._zk.now_ms()
         try:
             stat = await self._zk.set(self.path, self._terms.encode(), self._version)
-        except (*_RACED, *_UNSURE):
+        except (*_RACED, *PASSING):
             return False
         self._version = stat.version
         self.check()
@@ -138,9 +133,9 @@ class LeaseGrant(Tenure):
         while True:
             self.check()
             try:
-                self._compare(*await self._zk.get(self.path, linearizable=True))
+                await self.confirm()
                 return
-            except _UNSURE:
+            except PASSING:
                 await asyncio.sleep(_PAUSE_S)
 
     async def confirm(self) -> None:
@@ -213,9 +208,9 @@ async def free(zk: Client, path: str, marks: set[str], until_ms: float) -> None:
                 return
         except BadVersionError:
             continue
-        except (NoNodeError, TimeoutError):
+        except (NoNodeError, MarshallingError, TimeoutError):
             return
-        except _UNSURE:
+        except PASSING:
             await asyncio.sleep(_PAUSE_S)
 
 
@@ -297,11 +292,11 @@ class Lease(Holding[LeaseGrant]):
                     continue
                 return await self._take(stat.version, marks)
             except NoNodeError:
-                with suppress(*_RACED, *_UNSURE):
+                with suppress(*_RACED, *PASSING):
                     return await self._take(None, marks)
             except BadVersionError:
                 continue
-            except _UNSURE:
+            except PASSING:
                 if self.zk.over:
                     raise
                 await asyncio.sleep(_PAUSE_S)

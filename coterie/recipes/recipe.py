@@ -13,10 +13,17 @@ from coterie.client.portal import Portal
 from coterie.errors import (
     AuthFailedError,
     BadArgumentsError,
+    ConnectionLossError,
     NoAuthError,
     NoNodeError,
     NotEmptyError,
+    NotReadOnlyError,
+    OperationTimeoutError,
+    RequestTimeoutError,
+    ServerFailureError,
     SessionExpiredError,
+    SessionMovedError,
+    ThrottledError,
     ZooKeeperError,
 )
 from coterie.values import Created
@@ -27,6 +34,17 @@ R = TypeVar("R")
 _SEQUENCE_DIGITS: Final = 10
 _NAME_BITS: Final = 64
 _PAUSE_S: Final = 0.1
+PASSING: Final = (
+    ConnectionLossError,
+    OperationTimeoutError,
+    SessionExpiredError,
+    ServerFailureError,
+    NotReadOnlyError,
+    RequestTimeoutError,
+    SessionMovedError,
+    ThrottledError,
+)
+"""What is no fault of the request: the same may succeed a moment later."""
 _FINAL: Final = (NoAuthError, AuthFailedError, BadArgumentsError, NotEmptyError)
 
 

@@ -11,7 +11,12 @@ import coterie
 from coterie.client.client import Client
 from coterie.errors import GrantLostError, MarshallingError, OutcomeUnknown
 from coterie.recipes.lease import Lease, LeaseGrant, Terms
+from coterie.testing.campaign import members_of
 from coterie.testing.cluster import Server
+from coterie.testing.errands import Errand
+from coterie.testing.history import Violation
+from coterie.testing.programs import Program, Work
+from coterie.testing.recipes import RecipeSimulation
 from tests.conftest import Connect
 from tests.recipes.conftest import Expire
 from tests.recipes.scene import cancelled_at, settled
@@ -265,3 +270,78 @@ def test_a_plain_with(hosts: str) -> None:
 def _too_long(lease: Lease) -> None:
     with lease as grant:
         assert grant.wait_lost(10.0)
+
+
+# On the simulator: programs that stand still and crash, servers that fail, a network that is cut
+
+
+class _Leasing(Errand):
+    """Each wants the lease. Only clocks tell who has it: no session has to live."""
+
+    def __init__(self, simulation: RecipeSimulation) -> None:
+        super().__init__(simulation)
+        self.held: dict[Program, LeaseGrant] = {}
+        self.newest = self.grants = 0
+        self.duration_s = simulation.timeout_ms / 1000.0
+
+    def work(self, program: Program) -> Work:
+        return _Tenant(program, self)
+
+    def granted(self, program: Program, grant: LeaseGrant) -> None:
+        self.grants += 1
+        now_ms = self.simulation.time.now_ms
+        for other, held in self.held.items():
+            # One that stands still knows when it goes on.
+            if other.running and now_ms < held.expires_ms and not held.lost:
+                fail(self, f"{program.name} has the lease that {other.name} has")
+        if grant.token <= self.newest:
+            fail(self, f"{program.name} has token {grant.token:#x} after {self.newest:#x}")
+        self.newest = grant.token
+        self.held[program] = grant
+
+
+def fail(errand: Errand, what: str) -> None:
+    errand.simulation.failed(Violation(what))
+
+
+class _Tenant(Work):
+    def __init__(self, program: Program, errand: _Leasing) -> None:
+        super().__init__(program)
+        self._errand = errand
+
+    async def round(self) -> None:
+        errand, dice = self._errand, self.program.dice
+        lease = Lease(self.client, "/lease", duration_s=errand.duration_s)
+        async with asyncio.timeout(self.program.patience_s(0.3)), lease as grant:
+            errand.granted(self.program, grant)
+            try:
+                while dice.random() < 0.7:
+                    await self.program.pause(0.3)
+                    await grant.renew()
+            finally:
+                errand.held.pop(self.program, None)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_on_the_simulator(seed: int) -> None:
+    simulation = RecipeSimulation(seed, members=members_of(seed), errand=_Leasing)
+    simulation.run()
+    assert isinstance(simulation.errand, _Leasing)
+    assert simulation.errand.grants
+
+
+def test_without_the_wait_two_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = Terms.decode.__func__  # type: ignore[attr-defined]
+
+    def short(cls: type[Terms], path: str, data: bytes) -> Terms | None:
+        terms: Terms | None = decode(cls, path, data)
+        return terms and terms._replace(margin_ms=-terms.duration_ms / 2)
+
+    monkeypatch.setattr(Terms, "decode", classmethod(short))
+    with pytest.raises(Violation, match="has the lease that"):
+        _run_all()
+
+
+def _run_all() -> None:
+    for seed in range(40):
+        test_on_the_simulator(seed)
