@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -286,3 +287,20 @@ def test_a_plain_with(hosts: str) -> None:
             assert leader.identifier == b"me"
             zk.run(election.resign())
             assert leadership.wait_lost(0.0)
+
+
+def test_elected_in_the_callback_of_a_blocking_watch(hosts: str) -> None:
+    """kazoo#208, as it was told: the election blocks the thread of the callbacks."""
+    with coterie.connect_blocking(hosts) as zk:
+        done = threading.Event()
+
+        def changed(event: WatchEvent) -> None:
+            with Election(zk, PATH) as leadership:
+                zk.get("/go")
+                leadership.check()
+            done.set()
+
+        zk.create("/go")
+        zk.get("/go", watch=changed)
+        zk.set("/go", b"now")
+        assert done.wait(10.0)

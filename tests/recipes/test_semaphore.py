@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -213,3 +215,24 @@ def test_a_plain_with(hosts: str) -> None:
         assert two.token > one.token
         with pytest.raises(TimeoutError):
             zk.run(Semaphore(zk, PATH, 2).acquire(0))
+
+
+def test_threads_share_a_client(hosts: str) -> None:
+    """kazoo#83, kazoo#213: threads that block each other, and more holders than leases."""
+    inside, most = [0], [0]
+    lock = threading.Lock()
+
+    def work(zk: coterie.BlockingClient) -> None:
+        for _ in range(4):
+            with Semaphore(zk, PATH, 2):
+                with lock:
+                    inside[0] += 1
+                    most[0] = max(most[0], inside[0])
+                zk.exists(PATH)
+                with lock:
+                    inside[0] -= 1
+
+    with coterie.connect_blocking(hosts) as zk, ThreadPoolExecutor(6) as threads:
+        for each in [threads.submit(work, zk) for _ in range(6)]:
+            each.result(20.0)
+    assert 1 <= most[0] <= 2
