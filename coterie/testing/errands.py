@@ -9,7 +9,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from coterie.errors import (
     BadVersionError,
@@ -22,6 +22,7 @@ from coterie.recipes.barrier import DoubleBarrier
 from coterie.recipes.claim import Claim, DoneAlready
 from coterie.recipes.counter import Counter
 from coterie.recipes.election import Election
+from coterie.recipes.lease import Lease, LeaseGrant
 from coterie.recipes.lock import Lock
 from coterie.recipes.read_write_lock import ReadWriteLock
 from coterie.recipes.semaphore import Semaphore
@@ -224,9 +225,6 @@ class Grant(Protocol):
     @property
     def token(self) -> int: ...
 
-    @property
-    def session_id(self) -> int: ...
-
 
 class Holding(Errand):
     """Each wants to hold one resource. `hold` says by which recipe."""
@@ -245,6 +243,11 @@ class Holding(Errand):
     def hold(self, client: Client) -> AbstractAsyncContextManager[Grant]:
         """Waits for the resource, and holds it."""
         raise NotImplementedError
+
+    def session_of(self, grant: Any) -> int:
+        """With which session a grant ends."""
+        session_id: int = grant.session_id
+        return session_id
 
     def draw(
         self, client: Client, dice: Random
@@ -265,8 +268,9 @@ class _Holder(Work):
         shared, holding = self._errand.draw(self.client, self.program.dice)
         patience_s = self.program.patience_s(self._errand.impatience)
         async with asyncio.timeout(patience_s), holding as grant:
-            guard = self._errand.guard
-            await self.program.hold(guard, grant.token, grant.session_id, shared=shared)
+            guard, session_id = self._errand.guard, self._errand.session_of(grant)
+            renew = grant.renew if isinstance(grant, LeaseGrant) else None
+            await self.program.hold(guard, grant.token, session_id, shared=shared, renew=renew)
 
 
 class Locking(Holding):
@@ -300,6 +304,29 @@ class ReadingWriting(Holding):
     ) -> tuple[bool, AbstractAsyncContextManager[Grant]]:
         lock = ReadWriteLock(client, "/r")
         return (True, lock.read()) if dice.random() < 0.6 else (False, lock.write())
+
+
+class Leasing(Holding):
+    """One at a time, for so long. What ends a lease is its time, and no session: each has a number
+    that stands for one."""
+
+    def __init__(self, simulation: RecipeSimulation) -> None:
+        super().__init__(simulation)
+        self._leases: dict[int, LeaseGrant] = {}
+
+    def hold(self, client: Client) -> AbstractAsyncContextManager[Grant]:
+        return Lease(client, "/r", duration_s=self.simulation.timeout_ms / 1000.0)
+
+    def session_of(self, grant: Any) -> int:
+        number = -len(self._leases) - 1
+        self._leases[number] = grant
+        return number
+
+    def look(self) -> None:
+        for number, grant in self._leases.items():
+            if grant.expires_ms <= self.simulation.time.now_ms:
+                self.simulation.sessions.ended(number, grant.expires_ms)
+        super().look()
 
 
 # Jobs: each is done once
@@ -515,6 +542,7 @@ ERRANDS: Final[dict[str, type[Errand]]] = {
     "electing": Electing,
     "sharing": Sharing,
     "reading-writing": ReadingWriting,
+    "leasing": Leasing,
     "claiming": Claiming,
     "counting": Counting,
     "gathering": Gathering,

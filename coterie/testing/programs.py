@@ -10,7 +10,7 @@ A program is sent on an errand (`errands.py`) and goes round after round. Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -239,7 +239,13 @@ class Program:
                 )
 
     async def hold(
-        self, guard: Guard, token: int, session_id: int, *, shared: bool = False
+        self,
+        guard: Guard,
+        token: int,
+        session_id: int,
+        *,
+        shared: bool = False,
+        renew: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Hold a resource for a while and use it, as the holder of a token."""
         self.doing = f"holds {guard.name} with {token:#x}"
@@ -258,6 +264,8 @@ class Program:
                 guard.use(holding, delay_ms, partial(self.loop.call_soon, _settle, done))
                 if not await done:
                     return
+                if renew is not None and self.dice.random() < 0.7:
+                    await renew()
         finally:
             guard.let_go(holding)
             self.doing = "lets go"

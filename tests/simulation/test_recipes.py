@@ -18,6 +18,7 @@ from coterie.recipes import lock, read_write_lock, recipe
 from coterie.recipes.barrier import DoubleBarrier
 from coterie.recipes.claim import Claim
 from coterie.recipes.grant import Grant
+from coterie.recipes.lease import Terms
 from coterie.recipes.lock import InLine, Line
 from coterie.recipes.semaphore import Semaphore
 from coterie.testing.campaign import members_of
@@ -75,6 +76,7 @@ def test_fresh_seeds_pass_and_reach_what_they_are_there_for() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_five_hundred_more() -> None:
     for seed in range(20_000, 20_500):
         RecipeSimulation(seed, members=members_of(seed)).run()
@@ -141,6 +143,17 @@ def test_a_token_is_of_one_grant(monkeypatch: Patch) -> None:
 def test_a_holder_hears_that_its_session_is_lost(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Grant, "_follow", lambda grant, state: None)
     assert "its session" in found("locking")
+
+
+def test_a_lease_is_waited_for_to_its_end(monkeypatch: Patch) -> None:
+    decode = Terms.decode
+
+    def short(path: str, data: bytes) -> Terms | None:
+        terms = decode(path, data)
+        return None if terms is None else terms._replace(duration_ms=0.0, margin_ms=0.0)
+
+    monkeypatch.setattr(Terms, "decode", short)
+    assert "holds what" in found("leasing")
 
 
 def test_a_job_that_was_done_is_given_to_nobody(monkeypatch: Patch) -> None:

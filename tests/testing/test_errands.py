@@ -21,7 +21,9 @@ def test_all_is_done_where_nothing_fails(kind: str) -> None:
     simulation = quiet(ERRANDS[kind])
     simulation.run()
     assert all(program.served for program in simulation.programs)
-    assert not [mark for mark in simulation.marks if "was told" in mark and "Timeout" not in mark]
+    told = {mark.rpartition(" ")[2] for mark in simulation.marks if "was told" in mark}
+    # Some have no patience, and a lease that is not renewed is lost.
+    assert told <= {"TimeoutError", "GrantLostError" if kind == "leasing" else ""}
 
 
 def test_what_was_said_to_be_written_has_to_be_there() -> None:
