@@ -4,8 +4,8 @@
         await store.write(report, token=grant.token)
 
 Each contender is an ephemeral sequential znode and watches the one ahead of it alone, so that a
-release wakes one. The names are Curator's, and its contenders and kazoo's can stand in the same
-line.
+release wakes one. The names are Curator's. kazoo's contenders are waited for; kazoo waits for
+these only if it is told to: `extra_lock_patterns=["lock-"]`.
 """
 
 from __future__ import annotations

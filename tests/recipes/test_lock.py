@@ -6,6 +6,8 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from kazoo.client import KazooClient
+from kazoo.recipe.lock import Lock as KazooLock
 
 import coterie
 from coterie.client.client import Client
@@ -281,6 +283,25 @@ async def test_others_stand_in_the_same_line(connect: Connect) -> None:
                 await asyncio.wait_for(asyncio.shield(waiter), 0.02)
             await zk.delete(theirs)
             await (await waiter).give_back()
+
+
+def test_kazoo_in_the_same_line(hosts: str) -> None:
+    kazoo = KazooClient(hosts)
+    kazoo.start()
+    theirs = KazooLock(kazoo, PATH, extra_lock_patterns=["lock-"])
+    try:
+        with coterie.connect_blocking(hosts) as zk:
+            with Lock(zk, PATH):
+                assert not theirs.acquire(blocking=False)
+            assert theirs.acquire(timeout=10)
+            with pytest.raises(TimeoutError):
+                zk.run(Lock(zk, PATH).acquire(0))
+            theirs.release()
+            with Lock(zk, PATH):
+                pass
+    finally:
+        kazoo.stop()
+        kazoo.close()
 
 
 async def test_other_znodes_do_not_stand_in_line(connect: Connect) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from kazoo.client import KazooClient
+from kazoo.recipe.lock import ReadLock, WriteLock
 
 import coterie
 from coterie.errors import GrantLostError
@@ -123,3 +125,27 @@ def test_a_plain_with(hosts: str) -> None:
             grant.check()
             with pytest.raises(TimeoutError):
                 zk.run(lock.read().acquire(0))
+
+
+def test_kazoo_in_the_same_line(hosts: str) -> None:
+    kazoo = KazooClient(hosts)
+    kazoo.start()
+    reader = ReadLock(kazoo, PATH, extra_lock_patterns=["__WRIT__"])
+    writer = WriteLock(kazoo, PATH, extra_lock_patterns=["__WRIT__", "__READ__"])
+    try:
+        with coterie.connect_blocking(hosts) as zk:
+            lock = ReadWriteLock(zk, PATH)
+            with lock.read():
+                assert reader.acquire(timeout=10)
+                reader.release()
+                assert not writer.acquire(blocking=False)
+            with lock.write():
+                assert not reader.acquire(blocking=False)
+                assert not writer.acquire(blocking=False)
+            assert reader.acquire(timeout=10)
+            with lock.read(), pytest.raises(TimeoutError):
+                zk.run(lock.write().acquire(0))
+            reader.release()
+    finally:
+        kazoo.stop()
+        kazoo.close()
