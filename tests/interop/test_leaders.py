@@ -52,7 +52,7 @@ def _sessions_end(ensemble: Ensemble, garden: Garden) -> None:
 def test_a_leader_that_stood_still_leads_no_more(mix: str, gather: Gather) -> None:
     """Nor does it lose what it was asked before: it takes what the others have gone on to."""
     ensemble = gather(MIXES[mix]).start()
-    led = set()
+    led: set[str] = set()
     with Crowd(ensemble) as crowd:
         for pauses in range(_PAUSES_MAX):
             if pauses >= _PAUSES and len(led) == 2:
