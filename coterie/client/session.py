@@ -148,6 +148,8 @@ class Session:
             return
         if self.id and now_ms >= self.expires_ms:
             self._session_is_over("no answer came within its time-out")
+        if self._phase == _OVER:
+            return
         if self._phase == _DOWN:
             if now_ms >= self._due_ms:
                 self._dial()
@@ -443,6 +445,8 @@ class Session:
         """Begin another. Writes that wait were meant for the one that is over."""
         if self._phase >= _GREETING:
             self._hang_up(reason)
+        if self._phase == _OVER:
+            return
         self.id = 0
         self.password = _NO_PASSWORD
         self._writable_id = False

@@ -200,6 +200,18 @@ def test_who_only_hears_events_pings_too() -> None:
     assert duet.states == [CONNECTED]
 
 
+def test_who_stood_still_while_he_closed_is_closed() -> None:
+    """Its session is over by its own clock by then, but it is not to begin another."""
+    duet = connected()
+    duet.mute = True
+    duet.session.close()
+    duet.run(10)
+    duet.now_ms += 5000
+    duet.run(10)
+    assert duet.session.state == SessionState.CLOSED
+    assert duet.states[-1] == SessionState.CLOSED
+
+
 def test_no_call_hangs_kazoo_241() -> None:
     duet = connected()
     duet.mute = True
@@ -327,6 +339,20 @@ def test_to_close_ends_the_session_for_the_server_too() -> None:
     assert old not in duet.server.sessions.by_id
     assert isinstance(duet.call(get("/a")).error, SessionExpiredError)
     duet.run(5000)
+    assert len(duet.dialled) == 1
+
+
+def test_to_close_ends_also_when_the_session_does_meanwhile() -> None:
+    """A process that stood still while it closed: the time-out and the end are one turn's."""
+    duet = connected()
+    duet.deaf = True
+    duet.session.close()
+    duet.run(10)
+    duet.now_ms += 5000
+    duet.run(10)
+    assert duet.session.state == SessionState.CLOSED
+    duet.run(5000)
+    assert duet.session.state == SessionState.CLOSED
     assert len(duet.dialled) == 1
 
 

@@ -33,6 +33,7 @@ KEPT = {
     ("locking", 192): "a protected create was made twice: a sync came before its first try",
     ("locking", 158): "the parent of a place in line was reaped while the place was looked for",
     ("counting", 24): "a number was counted twice: a sync came before the first try",
+    ("writing", 63635): "a client whose session ended while it closed never ended",
 }
 FRESH = range(7000, 7040)
 
