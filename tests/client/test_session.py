@@ -200,18 +200,6 @@ def test_who_only_hears_events_pings_too() -> None:
     assert duet.states == [CONNECTED]
 
 
-def test_who_stood_still_while_he_closed_is_closed() -> None:
-    """Its session is over by its own clock by then, but it is not to begin another."""
-    duet = connected()
-    duet.mute = True
-    duet.session.close()
-    duet.run(10)
-    duet.now_ms += 5000
-    duet.run(10)
-    assert duet.session.state == SessionState.CLOSED
-    assert duet.states[-1] == SessionState.CLOSED
-
-
 def test_no_call_hangs_kazoo_241() -> None:
     duet = connected()
     duet.mute = True
