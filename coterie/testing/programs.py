@@ -258,8 +258,9 @@ class Program:
             for _ in range(self.dice.randrange(1, _USES_MAX)):
                 await self.pause(self.dice.choice((0.05, 0.5)))
                 done: asyncio.Future[bool] = self.loop.create_future()
-                # Some requests are stuck on their way for longer than a session lasts.
-                stuck = self.dice.random() < 0.2
+                # Some requests are stuck on their way for longer than a session lasts. Where that
+                # costs the grant a program could go on for ever without one round that succeeds.
+                stuck = self.dice.random() < 0.2 and not self._healed.is_set()
                 delay_ms = self.simulation.timeout_ms if stuck else self.simulation.use_ms
                 guard.use(holding, delay_ms, partial(self.loop.call_soon, _settle, done))
                 if not await done:
