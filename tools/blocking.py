@@ -32,7 +32,6 @@ This file is written by tools/blocking.py.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from types import TracebackType
