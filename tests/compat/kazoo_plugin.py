@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -147,7 +148,8 @@ def pytest_configure(config: pytest.Config) -> None:
     stand_in: Any = ModuleType("kazoo.testing.common")
     stand_in.ZookeeperCluster = StandingCluster
     sys.modules["kazoo.testing.common"] = stand_in
-    os.environ |= {"ZOOKEEPER_VERSION": "3.8.0", "ZOOKEEPER_CLUSTER_SIZE": str(size)}
+    version = _version(StandingCluster.standing[0])
+    os.environ |= {"ZOOKEEPER_VERSION": version, "ZOOKEEPER_CLUSTER_SIZE": str(size)}
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -178,6 +180,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item, reason in left_out:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _version(server: Server) -> str:
+    """What the server says that it is: kazoo's tests leave out what is too new for it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as asking:
+        asking.sendall(b"srvr")
+        answer = asking.makefile().read()
+    return answer.partition("version: ")[2].partition(",")[0]
 
 
 def _module(item: pytest.Item) -> str:
