@@ -8,10 +8,10 @@ N ?= 1000
 BENCH ?=
 SIM ?=
 
-.PHONY: help setup run test slow lint fmt sim fuzz bench compat interop docs fast lock clean
+.PHONY: help setup run test slow lint fmt sim fuzz bench compat interop gateway gateway-test docs fast lock clean
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
 setup: $(VENV)/ready-run  ## make .venv and install Coterie in it
 run: setup  ## serve at 127.0.0.1:2181, with the data under ./data
@@ -26,7 +26,7 @@ slow: $(VENV)/ready-test  ## the tests that take minutes: kills, many seeds, man
 lint: $(VENV)/ready-lint  ## style, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy coterie tests benchmarks tools
+	$(BIN)/mypy coterie tests benchmarks tools examples
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.blocking --check
 
@@ -50,6 +50,12 @@ compat: $(VENV)/ready-test  ## kazoo's own tests, zkCli, the C client, Apache's 
 interop: $(VENV)/ready-test  ## ensembles of our servers and Apache's: kills, joins, sessions
 	bash tests/interop/run.sh
 
+gateway: $(VENV)/ready-gateway  ## a science gateway cut into components (examples/gateway), with its live page
+	@exec $(BIN)/python -m examples.gateway
+
+gateway-test: $(VENV)/ready-gateway  ## the gateway under kill -9, and its pages in a browser
+	bash tests/examples/gateway/run.sh
+
 docs: $(VENV)/ready-run  ## check that the documents name what exists
 	$(BIN)/python -m tools.docs
 
@@ -57,7 +63,7 @@ fast: .fast/ready  ## a second environment, .fast, with the hot modules compiled
 
 lock: $(VENV)/ready-run  ## pin the requirements anew
 	$(BIN)/python -m pip install -q pip-tools
-	for name in run test lint fast compat fuzz; do \
+	for name in run test gateway lint fast compat fuzz; do \
 		$(BIN)/python -m piptools compile -q --upgrade --generate-hashes --no-emit-index-url \
 			--no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
 			--strip-extras --allow-unsafe -o requirements/$$name.txt requirements/$$name.in; \
@@ -79,6 +85,10 @@ $(VENV)/ready-run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/ready-test: requirements/test.txt $(VENV)/ready-run
 	$(PIP) -r requirements/test.txt
+	touch $@
+
+$(VENV)/ready-gateway: requirements/gateway.txt $(VENV)/ready-test
+	$(PIP) -r requirements/gateway.txt
 	touch $@
 
 $(VENV)/ready-lint: requirements/lint.txt $(VENV)/ready-test
