@@ -282,8 +282,8 @@ class Client(Carrier):
                 raise
             await self.ensure(_above(path), acl)
             created = await self._ask(calls.create(place, path, data, acl, mode, ttl_ms))
-        found: Created = created._replace(path=self._shown(created.path))
-        return found
+        found: Created = created
+        return found._replace(path=self._shown(found.path)) if self.chroot else found
 
     async def _create_protected(
         self,

@@ -142,6 +142,13 @@ def read_acls(reader: Reader) -> ACLs:
 
 
 def write_acls(out: bytearray, acls: ACLs) -> None:
+    if acls is OPEN_ACL:
+        out += _OPEN_BYTES
+    else:
+        _write_each(out, acls)
+
+
+def _write_each(out: bytearray, acls: ACLs) -> None:
     write_int(out, len(acls))
     for perms, (scheme, name) in acls:
         write_int(out, perms)
@@ -151,7 +158,7 @@ def write_acls(out: bytearray, acls: ACLs) -> None:
 
 def _encoded(acls: ACLs) -> bytes:
     out = bytearray()
-    write_acls(out, acls)
+    _write_each(out, acls)
     return bytes(out)
 
 
