@@ -1,0 +1,1 @@
+"""A small science gateway that is cut into components which find each other through Coterie."""
