@@ -1,0 +1,1 @@
+"""Application managers: components that run jobs, in a fenced folder or with a Dask cluster."""
