@@ -32,15 +32,15 @@ def _run(name: str, folder: Path, **fields: str) -> dict[str, bytes]:
     return {each.name: (folder / each.name).read_bytes() for each in application.outputs}
 
 
+@pytest.mark.gateway
 def test_haemoglobin_is_aligned_as_needle_does_it(tmp_path: Path) -> None:
-    pytest.importorskip("Bio")
     outputs = _run("align", tmp_path)
     assert catalogue.problem("align", outputs) is None
     assert json.loads(outputs["result.json"])["identity"] == 43.6
 
 
+@pytest.mark.gateway
 def test_the_boarding_school_has_the_r0_of_the_books(tmp_path: Path) -> None:
-    pytest.importorskip("scipy")
     outputs = _run("outbreak", tmp_path, side="8")
     assert catalogue.problem("outbreak", outputs) is None
     rows = list(csv.DictReader(outputs["sweep.csv"].decode().splitlines()))
