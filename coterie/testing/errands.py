@@ -26,9 +26,13 @@ from coterie.recipes.lease import Lease, LeaseGrant
 from coterie.recipes.lock import Lock
 from coterie.recipes.read_write_lock import ReadWriteLock
 from coterie.recipes.semaphore import Semaphore
+from coterie.testing.deciding_errands import Barring, Deciding
+from coterie.testing.errand import Errand, guard_of, make
 from coterie.testing.guard import Guard
 from coterie.testing.history import Violation
 from coterie.testing.programs import DOCUMENTED, Program, Work
+from coterie.testing.standing_errands import Discovering, Grouping, Partitioning
+from coterie.testing.storing_errands import Configuring, Keying, Meeting
 from coterie.values import SessionState
 
 if TYPE_CHECKING:
@@ -36,23 +40,6 @@ if TYPE_CHECKING:
     from coterie.client.client import Client
     from coterie.client.watch import Watch
     from coterie.testing.recipes import RecipeSimulation
-
-
-class Errand:
-    """One kind of work."""
-
-    def __init__(self, simulation: RecipeSimulation) -> None:
-        self.simulation = simulation
-
-    def work(self, program: Program) -> Work:
-        """What one program does of it."""
-        raise NotImplementedError
-
-    def look(self) -> None:
-        """Raises `Violation` if something has come to pass that must not."""
-
-    def end(self) -> None:
-        """All programs have ended: raises `Violation` if it cannot have come to this."""
 
 
 # Plain calls: what a client says of a write is true
@@ -88,7 +75,7 @@ class _Writer(Work):
         self._errand = errand
 
     async def open(self) -> None:
-        await _make(self, "/value")
+        await make(self, "/value")
 
     async def round(self) -> None:
         limit_s = self.program.simulation.call_timeout_s
@@ -136,7 +123,7 @@ class _Reader(Work):
         self._listening: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        await _make(self, "/news")
+        await make(self, "/news")
         watch = self.client.watch("/news")
         await watch.__aenter__()
         self._listening = asyncio.get_running_loop().create_task(self._listen(watch))
@@ -190,7 +177,7 @@ class _Keeper(Work):
         self._cache: Cache
 
     async def open(self) -> None:
-        await _make(self, "/tree")
+        await make(self, "/tree")
         self._cache = self.client.cache("/tree")
         await self._cache.__aenter__()
 
@@ -515,25 +502,6 @@ class _Guest(Work):
             visit.end(given_up=given_up)
 
 
-def guard_of(simulation: RecipeSimulation, name: str, room: int = 1) -> Guard:
-    """What watches over a resource in a run."""
-    config = simulation.plan.config()
-    deaf_ms = 0.0
-    if config.ensemble is not None:
-        deaf_ms = (config.sync_limit + 1.0) * config.tick_time_ms
-    return Guard(
-        name, simulation, simulation.sessions, simulation.dice(f"guard {name}"), room, deaf_ms
-    )
-
-
-async def _make(work: Work, path: str) -> None:
-    """Let a znode be there."""
-    try:
-        await work.client.create(path)
-    except NodeExistsError:
-        return
-
-
 ERRANDS: Final[dict[str, type[Errand]]] = {
     "writing": Writing,
     "telling": Telling,
@@ -546,4 +514,12 @@ ERRANDS: Final[dict[str, type[Errand]]] = {
     "claiming": Claiming,
     "counting": Counting,
     "gathering": Gathering,
+    "grouping": Grouping,
+    "discovering": Discovering,
+    "partitioning": Partitioning,
+    "configuring": Configuring,
+    "meeting": Meeting,
+    "keying": Keying,
+    "deciding": Deciding,
+    "barring": Barring,
 }

@@ -23,13 +23,13 @@ from coterie.errors import (
     SessionExpiredError,
 )
 from coterie.testing.dialer import Dialer
-from coterie.testing.guard import Guard
+from coterie.testing.guard import Guard, Holding
 from coterie.testing.history import Violation
 from coterie.testing.host import CLIENT_PORT
 from coterie.testing.loop import VirtualLoop
 
 if TYPE_CHECKING:
-    from coterie.testing.errands import Errand
+    from coterie.testing.errand import Errand
     from coterie.testing.recipes import RecipeSimulation
 
 _T = TypeVar("_T")
@@ -101,6 +101,11 @@ class Program:
     @property
     def running(self) -> bool:
         return not self.crashed and not self.loop.frozen
+
+    @property
+    def healed(self) -> bool:
+        """Whether it has heard that all is well from now on."""
+        return self._healed.is_set()
 
     def expires_ms(self, session_id: int) -> float | None:
         return self.client.expires_ms if self.client.session_id == session_id else None
@@ -257,19 +262,23 @@ class Program:
         try:
             for _ in range(self.dice.randrange(1, _USES_MAX)):
                 await self.pause(self.dice.choice((0.05, 0.5)))
-                done: asyncio.Future[bool] = self.loop.create_future()
-                # Some requests are stuck on their way for longer than a session lasts. Where that
-                # costs the grant a program could go on for ever without one round that succeeds.
-                stuck = self.dice.random() < 0.2 and not self._healed.is_set()
-                delay_ms = self.simulation.timeout_ms if stuck else self.simulation.use_ms
-                guard.use(holding, delay_ms, partial(self.loop.call_soon, _settle, done))
-                if not await done:
+                if not await self.use(guard, holding):
                     return
                 if renew is not None and self.dice.random() < 0.7:
                     await renew()
         finally:
             guard.let_go(holding)
             self.doing = "lets go"
+
+    async def use(self, guard: Guard, holding: Holding) -> bool:
+        """Ask a resource that is held to do something; whether it has."""
+        done: asyncio.Future[bool] = self.loop.create_future()
+        # Some requests are stuck on their way for longer than a session lasts. Where that
+        # costs the grant a program could go on for ever without one round that succeeds.
+        stuck = self.dice.random() < 0.2 and not self.healed
+        delay_ms = self.simulation.timeout_ms if stuck else self.simulation.use_ms
+        guard.use(holding, delay_ms, partial(self.loop.call_soon, _settle, done))
+        return await done
 
 
 def _settle(future: asyncio.Future[bool], done: bool) -> None:

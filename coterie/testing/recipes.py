@@ -17,7 +17,8 @@ from random import Random
 from typing import Final
 
 from coterie.core.tree import Tree
-from coterie.testing.errands import ERRANDS, Errand
+from coterie.testing.errand import Errand
+from coterie.testing.errands import ERRANDS
 from coterie.testing.faults import Faults, Plan
 from coterie.testing.guard import Sessions
 from coterie.testing.history import Violation
@@ -214,6 +215,7 @@ class RecipeSimulation(Service):
         if self.agreement is None:
             self.written = {v: zxid for v, zxid in self.written.items() if zxid <= tree.zxid}
             self._find_last()
+            self.errand.undone(tree.zxid)
 
     def numbered(self, host: Host, txns: list[Txn]) -> None:
         for txn in txns:
@@ -226,6 +228,7 @@ class RecipeSimulation(Service):
         elif isinstance(txn.body, txns.SetDataTxn):
             self.written[txn.body.data or b""] = txn.zxid
             self._find_last()
+        self.errand.committed(txn)
 
     def _find_last(self) -> None:
         self.last_written = max(self.written, key=self.written.__getitem__, default=b"")

@@ -13,7 +13,7 @@ from coterie.errors import GrantLostError, MarshallingError, OutcomeUnknown
 from coterie.recipes.lease import Lease, LeaseGrant, Terms
 from coterie.testing.campaign import members_of
 from coterie.testing.cluster import Server
-from coterie.testing.errands import Errand
+from coterie.testing.errand import Errand
 from coterie.testing.history import Violation
 from coterie.testing.programs import Program, Work
 from coterie.testing.recipes import RecipeSimulation

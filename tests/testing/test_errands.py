@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from coterie.testing.errands import ERRANDS, Errand, Telling, Writing
+from coterie.testing.errand import Errand
+from coterie.testing.errands import ERRANDS, Telling, Writing
 from coterie.testing.history import Violation
 from coterie.testing.recipes import RecipeSimulation, plan_of
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coterie.errors import NoAuthError, OutcomeUnknown
-from coterie.testing.errands import Errand
+from coterie.testing.errand import Errand
 from coterie.testing.history import Violation
 from coterie.testing.programs import Program, Work
 from coterie.testing.recipes import RecipeSimulation, plan_of

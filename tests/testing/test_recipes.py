@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from coterie.client.client import Client
-from coterie.testing.errands import ERRANDS, Errand
+from coterie.testing.errand import Errand
+from coterie.testing.errands import ERRANDS
 from coterie.testing.history import Violation
 from coterie.testing.recipes import RecipeSimulation, plan_of
 from coterie.values import SessionState
