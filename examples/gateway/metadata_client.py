@@ -39,7 +39,7 @@ _PAUSE_S_MAX: Final = 1.0
 Ending = Literal["done", "failed"]
 
 
-class UnavailableError(Exception):
+class UnavailableError(ConnectionError):
     """No metadata server could do it in time. Whether a write was made is not known."""
 
 
@@ -228,10 +228,10 @@ class Metadata:
         try:
             told = answer.json()["error"]
             code, message = str(told["code"]), str(told["message"])
+            if code == "stale_token":
+                raise StaleTokenError(message, int(told["token"]), int(told["newest"]))
         except (ValueError, KeyError, TypeError):
             code, message = "unclear", answer.text[:200]
-        if code == "stale_token":
-            raise StaleTokenError(message)
         if answer.status_code == httpx.codes.MISDIRECTED_REQUEST:
             self._leader = str(answer.headers.get("x-leader", ""))
         elif answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:

@@ -7,10 +7,10 @@
     if __name__ == "__main__":
         sys.exit(main("metadata", serve, Settings))
 
-The order: listen, join as one that is starting, make the app, serve, be found. At the end (SIGTERM,
-Ctrl-C): be found no more, finish what was begun, serve no more, leave. Rules: it listens at the
-loopback address unless it is told otherwise; a component that is not compatible with the others
-ends with status 3 and one line, before anybody finds it.
+The order: listen, join as one that is starting, make the app, serve, be found. At the end
+(SIGTERM, Ctrl-C): be found no more, finish what was begun, serve no more, leave. Rules: it listens
+at the loopback address unless it is told otherwise; a component that is not compatible with the
+others ends with status 3 and one line, before anybody finds it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ INCOMPATIBLE: Final = 3
 _BACKLOG: Final = 256
 _DRAIN_S_MAX: Final = 20.0
 _HEARD_S: Final = 0.3
+_HEARD_S_MAX: Final = 3.0
 _SHUTDOWN_S_MAX: Final = 3
 
 log = logging.getLogger("gateway")
@@ -216,18 +217,20 @@ async def _run(
 
 
 async def _told_to_end(component: Component[Any], service: Service, ending: asyncio.Event) -> None:
-    """Wait until it is to end, and let it finish; one that is asked to drain stays, unfound."""
+    """Wait until it is to end, by a signal or through the tree, and let it finish."""
     asked = asyncio.ensure_future(component.wait_asked_to_drain())
     told = asyncio.ensure_future(ending.wait())
     try:
         await asyncio.wait({asked, told}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("drains")
-        await component.drain()
-        await told
     finally:
         asked.cancel()
         told.cancel()
-    # The others hear of it, and what they have sent meanwhile arrives.
+        await asyncio.gather(asked, told, return_exceptions=True)
+    log.info("drains")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_HEARD_S_MAX):
+            await component.drain()
+    # What others have sent before they heard of it arrives.
     await asyncio.sleep(_HEARD_S)
     with suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_S_MAX):
@@ -240,9 +243,17 @@ async def _told_to_end(component: Component[Any], service: Service, ending: asyn
 class Server(uvicorn.Server):
     """Uvicorn, of which a whole process is not the business: signals are not for it."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
 
 @asynccontextmanager
@@ -278,10 +289,7 @@ async def _serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]
     begin: Coroutine[Any, Any, None] = server.serve(sockets=[listener])
     task = asyncio.ensure_future(begin)
     try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.005)
-        if task.done():
-            await task
+        await server.listening.wait()
         yield
     finally:
         server.should_exit = True
