@@ -75,7 +75,7 @@ def sweep(
     from distributed import Client, as_completed
 
     found: list[Scored] = []
-    with Client(address, set_as_default=False) as client:
+    with Client(address) as client:
         told(f"the sweep is computed at {address}")
         futures = [client.submit(score, piece, counts, population) for piece in pieces]
         for done, future in enumerate(as_completed(futures), 1):
