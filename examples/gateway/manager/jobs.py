@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from coterie.errors import GrantLostError
-from coterie.gateway.claims import UNKNOWN, JobClaim
+from coterie.gateway.claims import JobClaim
 from coterie.gateway.component import Component
 from coterie.gateway.directory import DRAINING
 from coterie.recipes.claim import DoneAlready
@@ -219,22 +219,22 @@ class Jobs:
         async with JobClaim(me.zk, job.id, root=me.path, identifier=me.id.encode()) as claim:
             keep_no_more = claim.on_lost(job.stop)
             try:
-                if job.stopped or not await self._started(job, claim):
-                    return
-                result = await self._attempt(job, claim.token)
+                result = None
+                if not job.stopped and await self._started(job, claim):
+                    result = await self._attempt(job, claim.token)
                 if job.stopped:
-                    log.info("%s was stopped", job.id)
-                    return
+                    result = None
 
                 async def record(token: int) -> None:
-                    await self._tell(job, token)
-                    await self._metadata.record(
-                        job.id, token, result.state, result.message, result.outputs
-                    )
+                    # Without a result it has ended before: nothing of its claim is to stay.
+                    if result is not None:
+                        await self._tell(job, token)
+                        await self._metadata.record(
+                            job.id, token, result.state, result.message, result.outputs
+                        )
 
-                unknown = (*UNKNOWN, UnavailableError)
-                await claim.settle(record, timeout_s=_SETTLE_S_MAX, unknown=unknown)
-                log.info("%s: %s %s", job.id, result.state, result.message)
+                await claim.settle(record, timeout_s=_SETTLE_S_MAX)
+                log.info("%s: %s", job.id, " ".join(result[:2]) if result else "is not wanted")
             finally:
                 keep_no_more()
 
