@@ -34,11 +34,14 @@ from starlette.routing import Route
 from coterie.gateway.component import Component
 from coterie.gateway.fencing import StaleTokenError
 from coterie.gateway.standby import Standby
+from examples.gateway.applications.catalogue import APPLICATIONS
 from examples.gateway.process import Options, Service, main
 from examples.gateway.store import READS, WRITES, RefusalError, StaleClaimError, Store
 
 KIND: Final = "metadata"
 FILE: Final = "experiments.sqlite"
+OWNER: Final = "gateway"
+"""Whose the applications are that come along: no user who signs in has a right to them."""
 
 _BODY_BYTES_MAX: Final = 4 << 20
 
@@ -163,12 +166,23 @@ def _problem(status: int, code: str, message: str, **more: Any) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "message": message, **more}}, status)
 
 
-async def _say_who_leads(component: Component[Any], standby: Standby) -> None:
+async def _follow(component: Component[Any], standby: Standby, writer: Desk) -> None:
     """Tell in the directory whether this copy leads, for people and programs that look there."""
     async for leading, _ in standby.changes():
+        await component.report(leads=leading is not None)
         if leading is not None:
             log.info("leads, with the token %#x", leading.token)
-        await component.report(leads=leading is not None)
+            await _register(leading.token, writer)
+
+
+async def _register(token: int, writer: Desk) -> None:
+    """See to it that the applications that come along are there."""
+    for application in APPLICATIONS:
+        arguments = {"application": application.as_json(), "user": OWNER}
+        try:
+            await writer.write(token, "register", arguments)
+        except (RefusalError, StaleTokenError, sqlite3.Error) as error:
+            log.warning("%s is not registered: %s", application.name, error)
 
 
 @asynccontextmanager
@@ -182,7 +196,7 @@ async def serve(component: Component[Any], options: Options) -> AsyncIterator[Se
         leaders = f"{options.root}/leaders/{KIND}"
         standby = Standby(component.zk, leaders, identifier=options.name.encode())
         await stack.enter_async_context(standby)
-        telling = asyncio.ensure_future(_say_who_leads(component, standby))
+        telling = asyncio.ensure_future(_follow(component, standby, writer))
         stack.callback(telling.cancel)
 
         async def resign() -> None:

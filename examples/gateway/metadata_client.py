@@ -127,10 +127,20 @@ class Metadata:
         )
         return None if told is None else int(told)
 
-    async def requeue(self, job_id: str, scheduler_token: int, attempt: int, why: str) -> bool:
-        """Queue a job again whose attempt came to nothing; whether it is queued by this."""
+    async def requeue(
+        self, job_id: str, scheduler_token: int, attempt: int, why: str, *, lost: bool
+    ) -> bool:
+        """Queue a job again whose attempt came to nothing; whether it is queued by this.
+
+        `lost` says that a manager had it: after too many of these it fails.
+        """
         told = await self.write(
-            "requeue", job_id=job_id, scheduler_token=scheduler_token, attempt=attempt, why=why
+            "requeue",
+            job_id=job_id,
+            scheduler_token=scheduler_token,
+            attempt=attempt,
+            why=why,
+            lost=lost,
         )
         return bool(told)
 

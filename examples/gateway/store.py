@@ -27,7 +27,7 @@ from packaging.version import InvalidVersion, Version
 from coterie.gateway.fencing import SQLFence
 
 ENDED: Final = ("done", "failed", "cancelled")
-ATTEMPTS_MAX: Final = 20
+LOST_MAX: Final = 10
 """How many managers may be lost over one job before it is given up."""
 LOG_CHARACTERS_MAX: Final = 20_000
 LIST_MAX: Final = 500
@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS experiments (
     created TEXT NOT NULL, assigned TEXT, started TEXT, ended TEXT,
     manager TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0,
     token INTEGER NOT NULL DEFAULT 0,
     message TEXT NOT NULL DEFAULT '',
     log TEXT NOT NULL DEFAULT '',
@@ -330,23 +331,32 @@ def assign(
 
 
 def requeue(
-    cursor: sqlite3.Cursor, *, job_id: str, scheduler_token: int, attempt: int, why: str
+    cursor: sqlite3.Cursor,
+    *,
+    job_id: str,
+    scheduler_token: int,
+    attempt: int,
+    why: str,
+    lost: bool,
 ) -> bool:
-    """Queue a job again whose manager is gone. After too many attempts it fails instead."""
+    """Queue a job again that nobody works on. After too many managers were `lost` it fails."""
     _check_scheduler(cursor, scheduler_token)
     cursor.execute(
-        "SELECT state, attempts FROM experiments WHERE id = ? AND attempts = ?"
+        "SELECT lost FROM experiments WHERE id = ? AND attempts = ?"
         " AND state IN ('assigned', 'running')",
         (job_id, attempt),
     )
-    if cursor.fetchone() is None:
+    row = cursor.fetchone()
+    if row is None:
         return False
-    if attempt >= ATTEMPTS_MAX:
-        _end(cursor, job_id, "failed", f"given up after {attempt} attempts: {why}")
+    count = int(row["lost"]) + bool(lost)
+    if count >= LOST_MAX:
+        _end(cursor, job_id, "failed", f"given up: {count} managers were lost; {why}")
         return False
     cursor.execute(
-        "UPDATE experiments SET state = 'queued', manager = '', message = ? WHERE id = ?",
-        (why, job_id),
+        "UPDATE experiments SET state = 'queued', manager = '', message = ?, lost = ?"
+        " WHERE id = ?",
+        (why, count, job_id),
     )
     return True
 

@@ -28,7 +28,7 @@ STALE_S_MAX: Final = 300.0
 _ALGORITHM: Final = "EdDSA"
 _PREFIX: Final = "sign-in."
 _AUDIENCE: Final = "gateway"
-_USER: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_USER: Final = re.compile(r"(?!gateway$)[a-z][a-z0-9_-]{0,31}")
 
 
 class TokenError(ValueError):
