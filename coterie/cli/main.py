@@ -18,6 +18,7 @@ from coterie import __version__
 
 _ELSEWHERE: Final = {
     "acl": "znodes:acl",
+    "agent": "agent:agent",
     "create": "znodes:create",
     "elect": "run:elect",
     "get": "znodes:get",
