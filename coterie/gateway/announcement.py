@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from coterie.recipes.recipe import PASSING
+from coterie.errors import ZooKeeperError
 
 if TYPE_CHECKING:
     from coterie.recipes.discovery import Registration
@@ -57,7 +57,7 @@ class Announcement:
             self.metadata = changed
             self.wanted += 1
             self._changed.set()
-        if urgent:
+        if urgent and self._changed.is_set():
             self._hurried.set()
 
     def open(self) -> None:
@@ -80,8 +80,10 @@ class Announcement:
                     await self._hurried.wait()
             self._changed.clear()
             self._hurried.clear()
-            await self.write()
-            self._next_s = loop.time() + self._every_s
+            # What had to be tried again has taken along what came meanwhile.
+            if self.told < self.wanted:
+                await self.write()
+                self._next_s = loop.time() + self._every_s
 
     async def write(self) -> None:
         """Write what is wanted; before it is registered: be registered with that."""
@@ -93,5 +95,5 @@ class Announcement:
                 # Between two sessions, or without a connection, the recipe does it later.
                 await registration.update()
                 return
-            except PASSING:
-                await asyncio.sleep(_PAUSE_S)
+            except ZooKeeperError:
+                await asyncio.sleep(max(self._every_s, _PAUSE_S))

@@ -25,23 +25,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, overload
 
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
-from coterie.errors import NodeExistsError, NoNodeError, SessionExpiredError, ZooKeeperError
+from coterie.errors import SessionExpiredError, ZooKeeperError
 from coterie.gateway.admission import admit, misfits
 from coterie.gateway.announcement import Announcement, as_stored
 from coterie.gateway.compatibility import SPEAKS, Mismatch, check_ranges
-from coterie.gateway.directory import DRAINING, SERVING, STARTING, Directory, place
+from coterie.gateway.directory import DRAINING, SERVING, STARTING, Directory
+from coterie.gateway.draining import DrainRequest, ask_to_drain
 from coterie.recipes.configuration import Configuration
 from coterie.recipes.discovery import Choice, Discovery, Instance, Registration
-from coterie.recipes.following import View
 from coterie.recipes.names import znode_name
 from coterie.recipes.recipe import PASSING, Recipe
 
-if TYPE_CHECKING:
-    from coterie.client.cache import Cache
+__all__ = ["Component", "Identity", "ask_to_drain"]
 
 S = TypeVar("S")
 M = TypeVar("M")
@@ -79,6 +78,30 @@ class Identity:
 class Component(Recipe["Component[S]"], Generic[S]):
     """One process among the components below `root`, for the time of a block."""
 
+    @overload
+    def __init__(
+        self: Component[None],
+        zk: Client | BlockingClient,
+        identity: Identity,
+        *,
+        root: str = ...,
+        serve: bool = ...,
+        report_every_s: float = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        zk: Client | BlockingClient,
+        identity: Identity,
+        settings: type[S],
+        *,
+        root: str = ...,
+        default: S | None = ...,
+        serve: bool = ...,
+        report_every_s: float = ...,
+    ) -> None: ...
+
     def __init__(
         self,
         zk: Client | BlockingClient,
@@ -113,11 +136,8 @@ class Component(Recipe["Component[S]"], Generic[S]):
             path = self._below(f"config/{znode_name(identity.kind)}")
             self._configuration = Configuration(zk, path, settings, default=default)
         self._announcement = Announcement(self._registration, report_every_s)
-        self._born = 0
-        """The txn by which it was registered first."""
         self._asked = False
-        self._place = _request_place(self.path, identity.kind, self.id)
-        self._request: View[int | None] = View(self.zk, self._place, 0, _made)
+        self._request = DrainRequest(self.zk, self.path, identity.kind, self.id)
 
     def _below(self, name: str) -> str:
         return f"{self.path.rstrip('/')}/{name}"
@@ -142,12 +162,10 @@ class Component(Recipe["Component[S]"], Generic[S]):
             stack.push_async_exit(self.directory)
             await self._patiently(self._registration.enter)
             stack.push_async_callback(self._unregister)
-            self._born = await self._patiently(
-                lambda: admit(self.directory.services, self._registration)
-            )
-            await self._patiently(self._request.open)
+            services, mine = self.directory.services, self._registration
+            born = await self._patiently(lambda: admit(services, mine))
+            await self._patiently(lambda: self._request.open(born))
             stack.push_async_callback(self._request.close)
-            # It is told of before it can be asked, and asked before it serves.
             self._announcement.open()
             stack.push_async_callback(self._announcement.close)
             self._follow(self._follow_requests())
@@ -275,14 +293,11 @@ class Component(Recipe["Component[S]"], Generic[S]):
     async def wait_asked_to_drain(self) -> None:
         """Wait until it is. Raises `SessionExpiredError` when the client is closed meanwhile."""
         if not self._asked:
-            await self._request.until(self._is_for_me)
-
-    def _is_for_me(self, made: int | None) -> bool:
-        return made is not None and made > self._born
+            await self._request.wait()
 
     async def _follow_requests(self) -> None:
         with suppress(SessionExpiredError):
-            await self._request.until(self._is_for_me)
+            await self._request.wait()
             self._asked = True
             self._announcement.change({"state": DRAINING}, urgent=True)
 
@@ -300,7 +315,7 @@ class Component(Recipe["Component[S]"], Generic[S]):
         with suppress(TimeoutError, ZooKeeperError):
             async with asyncio.timeout(_LEAVE_S_MAX):
                 await self._registration.leave(None)
-                await self.zk.delete(self._place)
+                await self._request.forget()
 
     def _follow(self, step: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(step))
@@ -310,34 +325,6 @@ class Component(Recipe["Component[S]"], Generic[S]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def ask_to_drain(
-    zk: Client | BlockingClient, kind: str, id: str, *, root: str = "/gateway", why: str = ""
-) -> None:
-    """Ask a component to drain and to end. Raises `LookupError` if it is not registered."""
-    client = zk.client if isinstance(zk, BlockingClient) else zk
-    request = _request_place(root, kind, id)
-    await client.ensure(request.rpartition("/")[0])
-    asking = client.transaction()
-    asking.check(place(f"{root.rstrip('/')}/services", kind, id), -1)
-    asking.create(request, why.encode())
-    try:
-        await asking.commit()
-    except NodeExistsError:
-        return
-    except NoNodeError:
-        raise LookupError(f"no {kind} {id} is registered below {root}") from None
-
-
-def _request_place(root: str, kind: str, id: str) -> str:
-    return f"{root.rstrip('/')}/drain/{znode_name(kind)}/{znode_name(id)}"
-
-
-def _made(cache: Cache) -> int | None:
-    """The txn that made a request, if there is one."""
-    request = cache.get(cache.path)
-    return None if request is None else request.stat.czxid
 
 
 def _refuse_kept(metadata: Mapping[str, Any]) -> None:
