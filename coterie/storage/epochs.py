@@ -17,7 +17,7 @@ import re
 from typing import Final
 
 from coterie.core.effects import Epochs
-from coterie.storage.errors import StorageError
+from coterie.storage.errors import EpochsError
 from coterie.system.files import Files
 
 ACCEPTED: Final = "acceptedEpoch"
@@ -29,7 +29,7 @@ _BYTES_MAX: Final = 64
 
 
 def load(files: Files, directory: str, zxid: int) -> Epochs:
-    """The epochs of a member whose last txn is `zxid`. Raises `StorageError`.
+    """The epochs of a member whose last txn is `zxid`. Raises `EpochsError`.
 
     What is missing or behind is written, so that Apache's server can start here as well. The names
     in `directory` are durable, as the caller has seen to.
@@ -39,14 +39,14 @@ def load(files: Files, directory: str, zxid: int) -> Epochs:
     epoch = zxid >> _EPOCH_SHIFT
     accepted, current = _read(files, directory, ACCEPTED), _read(files, directory, CURRENT)
     if accepted is None and current not in (None, epoch):
-        raise StorageError(
+        raise EpochsError(
             f"{directory}/{ACCEPTED} is missing, although there is {CURRENT}: which epoch was "
             f"promised is not known; restore the file from a backup"
         )
     found = Epochs(epoch if accepted is None else accepted, epoch if current is None else current)
     if found.accepted < max(epoch, found.current):
         what = "the last txn" if current is None or current < epoch else CURRENT
-        raise StorageError(
+        raise EpochsError(
             f"{directory}/{ACCEPTED} says {found.accepted}, but {what} is of epoch "
             f"{max(epoch, found.current)}: the file does not belong here; restore it from a backup"
         )
@@ -72,7 +72,7 @@ def _read(files: Files, directory: str, name: str) -> int | None:
     text = files.read(path, 0, _BYTES_MAX).split(b"\n", 1)[0].strip()
     if not re.fullmatch(rb"[0-9]{1,18}", text):
         shown = text.decode("latin-1")
-        raise StorageError(f"{path} has no epoch in it, but {shown!r}; restore it from a backup")
+        raise EpochsError(f"{path} has no epoch in it, but {shown!r}; restore it from a backup")
     return int(text)
 
 

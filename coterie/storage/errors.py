@@ -70,6 +70,41 @@ class LogGapError(StorageError):
         self.next_zxid = next_zxid
 
 
+class SnapshotAheadError(StorageError):
+    """A snapshot holds txns that are not in the log."""
+
+    def __init__(self, logs: str, last_zxid: int, zxid: int, until_zxid: int) -> None:
+        super().__init__(
+            f"{logs} ends at txn {last_zxid:#x}, but the newest snapshot holds what came up to "
+            f"{until_zxid:#x}: restore the log, or move that snapshot away to start from an older "
+            f"one"
+        )
+        self.last_zxid = last_zxid
+        self.zxid = zxid
+        """That of the snapshot's name."""
+        self.until_zxid = until_zxid
+
+
+class LostSnapshotError(StorageError):
+    """A damaged snapshot was newer than all that is left."""
+
+    def __init__(self, path: str, logs: str, last_zxid: int, zxid: int) -> None:
+        super().__init__(
+            f"{path} is damaged, and {logs} ends at txn {last_zxid:#x}: what came after that, up "
+            f"to {zxid:#x}, was only there; restore the snapshot or the log, or move that "
+            f"snapshot away to start without"
+        )
+        self.path = path
+
+
+class EpochsError(StorageError):
+    """What a member has promised and entered is not known, or cannot be."""
+
+
+class IntentError(StorageError):
+    """A change of many files was under way, and what is left of it is not known."""
+
+
 def describe(error: OSError) -> str:
     """An error of the operating system in one line: the path, then what it said."""
     reason = error.strerror or str(error)

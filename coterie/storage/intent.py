@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from coterie.storage.errors import StorageError
+from coterie.storage.errors import IntentError
 from coterie.storage.snapshot import UNFINISHED
 from coterie.system.files import Files
 
@@ -76,7 +76,7 @@ class Changes:
     def finish(self) -> bool:
         """Carry out what a crash has interrupted; whether there was such a thing.
 
-        The names in the directory are durable, as the caller has seen to. Raises `StorageError`
+        The names in the directory are durable, as the caller has seen to. Raises `IntentError`
         for what nobody can have written.
         """
         if NAME not in self._files.names(self._snapshots):
@@ -84,7 +84,7 @@ class Changes:
         text = self._files.read(self._path, 0, _BYTES_MAX).decode("utf-8", "replace")
         intent = parse(text)
         if intent is None:
-            raise StorageError(
+            raise IntentError(
                 f"{self._path} is damaged: a change of this directory was under way, and what is "
                 f"left of it is not known; restore the directory from a backup or another server"
             )

@@ -65,18 +65,18 @@ def record(entry: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 class Segment:
-    """One log file, for reading once from front to back.
+    """One log file, for reading once from front to back, or from a record at `start` on.
 
     While `txns` is under way and after it, `last` is the offset of the last good record, `end` the
     one behind it and `zxid` its txn (0 before the first). Afterwards `flaw` says what is wrong at
     `end`, or is None if the file ends there or goes on with zeros.
     """
 
-    def __init__(self, files: Files, path: str) -> None:
+    def __init__(self, files: Files, path: str, start: int = 0) -> None:
         self.path = path
         self.size = files.size(path)
         self.last = 0
-        self.end = 0
+        self.end = start
         self.zxid = 0
         self.flaw: str | None = None
         self._files = files
@@ -88,7 +88,7 @@ class Segment:
 
         Raises `UnknownTxnError` for a good record that we cannot make sense of.
         """
-        for entry in self._entries():
+        for entry in self.entries():
             if self.zxid <= after_zxid:
                 continue
             try:
@@ -97,13 +97,15 @@ class Segment:
                 raise UnknownTxnError(self.path, self.zxid) from None
             yield txn
 
-    def _entries(self) -> Iterator[bytes]:
-        data = self._files.read(self.path, 0, _CHUNK_BYTES)
-        if len(data) < len(HEADER) or not data.startswith(HEADER[:8]):
-            self.flaw = "no header of a log file"
-            return
-        pos = len(HEADER)
-        self.end = pos
+    def entries(self) -> Iterator[bytes]:
+        """The records as they stand, as far as they are good."""
+        data = self._files.read(self.path, self.end, _CHUNK_BYTES)
+        pos = 0
+        if self.end == 0:
+            if len(data) < len(HEADER) or not data.startswith(HEADER[:8]):
+                self.flaw = "no header of a log file"
+                return
+            self.end = pos = len(HEADER)
         unpack = RECORD.unpack_from
         while True:
             if len(data) - pos < RECORD.size:
@@ -136,7 +138,7 @@ class Segment:
         """
         if next_zxid is not None and next_zxid <= self.zxid + 1:
             return False
-        written = self._written_end()
+        written = self.written_end()
         if written <= self.end:
             return False
         if not self._torn(written):
@@ -145,16 +147,20 @@ class Segment:
         return True
 
     def _torn(self, written: int) -> bool:
+        if self.end < len(HEADER):
+            head = self._files.read(self.path, 0, len(HEADER)).rstrip(b"\0")
+            if not HEADER.startswith(head):
+                return False
         if self._length_flipped(written):
             return False
-        behind = self._good_behind()
+        behind = self.good_behind()
         if behind is not None:
             near = written - self.end <= UNSYNCED_BYTES_MAX
             return near and self._lost_sector(self.end, behind)
         stop = self.end + _AROUND + self._length
         return self._length <= 0 or stop > written or self._lost_sector(self.end, stop)
 
-    def _written_end(self) -> int:
+    def written_end(self) -> int:
         """The offset behind the last byte that is not zero, if that is beyond `end`."""
         stop = self.size
         while stop > self.end:
@@ -165,8 +171,8 @@ class Segment:
             stop = start
         return self.end
 
-    def _good_behind(self) -> int | None:
-        """The offset of a good and newer record behind the bad one at `end`, or None."""
+    def good_behind(self) -> int | None:
+        """After reading: where a good and newer record stands behind the bad one at `end`."""
         if self._length > 0 and self._good(self.end + _AROUND + self._length):
             return self.end + _AROUND + self._length
         if self.end < len(HEADER) and self._good(len(HEADER)):

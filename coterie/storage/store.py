@@ -26,7 +26,9 @@ from coterie.storage import epochs, snapshot, txnlog
 from coterie.storage.errors import (
     DamagedSnapshotError,
     DirectoryLockedError,
+    LostSnapshotError,
     NoSnapshotError,
+    SnapshotAheadError,
     StorageError,
     StorageFailedError,
     describe,
@@ -71,6 +73,8 @@ class Store:
             bytes_max=config.log_bytes_max,
             force_sync=config.force_sync,
         )
+        self._damaged: list[str] = []
+        """Snapshots that were passed over."""
         self._snapshot_txns = 0
         self._snapshot_bytes = 0
         self._aim()
@@ -109,6 +113,7 @@ class Store:
             self.notes.append("a change of the history that a crash had interrupted was finished")
         found = self._newest_snapshot()
         tree = self._replay(found)
+        self._check_damaged(tree.zxid)
         mended = self._log.mend()
         if mended is not None:
             self.notes.append(mended)
@@ -125,6 +130,7 @@ class Store:
         told.
         """
         tree = found.tree if found is not None else Tree()
+        begun = tree.zxid
         fuzzy_until = found.digest_zxid if found is not None else None
         if found is not None and fuzzy_until == tree.zxid:
             self._compare(found)
@@ -143,21 +149,25 @@ class Store:
                 raise StorageError(f"{self._logs} does not hold txn {until_zxid:#x}")
             tree.zxid = until_zxid
         elif fuzzy_until is not None and fuzzy_until > tree.zxid:
-            self._check_end(tree.zxid, fuzzy_until)
+            self._check_end(tree.zxid, begun, fuzzy_until)
         tree.checks_digest = True
         for session_id in sorted(tree.ephemerals.keys() - tree.sessions.keys()):
             tree.apply(Txn(session_id, 0, tree.zxid, 0, Op.CLOSE_SESSION, CloseSessionTxn([])))
         return tree
 
-    def _check_end(self, zxid: int, fuzzy_until: int) -> None:
+    def _check_end(self, zxid: int, begun: int, fuzzy_until: int) -> None:
         """The snapshot holds txns that are not in the log. A member gets them from its leader; a
-        server alone would give their numbers a second time. Raises `StorageError`."""
+        server alone would give their numbers a second time. Raises `SnapshotAheadError`."""
         if self._config.ensemble is None and fuzzy_until % _EPOCH:
-            raise StorageError(
-                f"{self._logs} ends at txn {zxid:#x}, but the newest snapshot holds what came up "
-                f"to {fuzzy_until:#x}: restore the log, or move that snapshot away to start from "
-                f"an older one"
-            )
+            raise SnapshotAheadError(self._logs, zxid, begun, fuzzy_until)
+
+    def _check_damaged(self, zxid: int) -> None:
+        """A log reaches as far as each snapshot, but where a leader sent the tree: to a member,
+        who gets it again. Raises `LostSnapshotError`."""
+        for lost in self._damaged if self._config.ensemble is None else ():
+            lost_zxid = snapshot.zxid_of(_name(lost))
+            if lost_zxid is not None and lost_zxid > zxid:
+                raise LostSnapshotError(lost, self._logs, zxid, lost_zxid)
 
     def _write_snapshot(self, tree: Tree) -> str:
         """Make a snapshot of a tree that does not change durable; its path. Raises
@@ -195,6 +205,7 @@ class Store:
                 found = snapshot.read(self._files, path)
             except DamagedSnapshotError as error:
                 damaged.append(str(error))
+                self._damaged.append(path)
                 continue
             self.notes += [f"{reason}; an older snapshot is used" for reason in damaged]
             return found
@@ -329,9 +340,9 @@ class Store:
             return 0
         return min(int(size * factor), _SENT_BYTES_MAX)
 
-    def purge(self, retain: int) -> list[str]:
-        """Delete all but the newest `retain` whole snapshots, and the logs that only the others
-        needed; the names of what went. Raises `OSError`."""
+    def dispensable(self, retain: int) -> list[str]:
+        """All but the newest `retain` whole snapshots, and the logs that only the others need.
+        Raises `OSError`."""
         snapshots = snapshot.snapshots(self._files, self._snapshots)
         whole = [z for z, path in snapshots.items() if snapshot.looks_whole(self._files, path)]
         if not whole:
@@ -340,7 +351,11 @@ class Store:
         gone = [path for zxid, path in snapshots.items() if zxid < oldest]
         logs = txnlog.segments(self._files, self._logs)
         needed = set(txnlog.needed(list(logs), oldest))
-        gone += [path for zxid, path in logs.items() if zxid not in needed]
+        return [*gone, *(path for zxid, path in logs.items() if zxid not in needed)]
+
+    def purge(self, retain: int) -> list[str]:
+        """Delete what is dispensable; the names of what went. Raises `OSError`."""
+        gone = self.dispensable(retain)
         for path in gone:
             self._files.delete(path)
         return gone
