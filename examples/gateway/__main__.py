@@ -30,7 +30,7 @@ from examples.gateway.process import HOST, ROOT, VERSION, serving
 from examples.gateway.supervisor import Child, Spec, Supervisor, python
 
 PORT: Final = 8080
-COUNTS: Final = (
+COUNTS: Final[Sequence[tuple[str, str, int]]] = (
     ("metadata", "", 2),
     ("api", "", 2),
     ("scheduler", "", 2),

@@ -205,8 +205,9 @@ async def _run(
         speaks=dict(options.speaks),
         id=options.name,
     )
+    joining: Component[Any] = Component(zk, identity, settings, root=options.root, serve=False)
     async with (
-        Component(zk, identity, settings, root=options.root, serve=False) as component,
+        joining as component,
         serve(component, options) as service,
         _serving(service.app, listener),
     ):
