@@ -12,7 +12,15 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from coterie.gateway.agent_status import FileStatus, Status, age, detail, encode, metrics
+from coterie.gateway.agent_status import (
+    FileStatus,
+    Status,
+    age,
+    detail,
+    encode,
+    metrics,
+    shown_name,
+)
 from coterie.system.transport import bind
 
 if TYPE_CHECKING:
@@ -49,7 +57,7 @@ th, td { text-align: left; vertical-align: top; padding: .55rem .9rem;
   border-top: 1px solid var(--line); }
 tr:first-child > * { border-top: 0; }
 th { font-weight: 600; font-size: .85rem; color: var(--soft); }
-td { overflow-wrap: anywhere; } code { font: .9em ui-monospace, monospace; }
+td { overflow-wrap: break-word; } code { font: .9em ui-monospace, monospace; }
 .state { font-weight: 600; white-space: nowrap; } .state::before { content: "\\25CF\\00A0"; }
 .good { color: var(--good); } .wait { color: var(--wait); } .bad { color: var(--bad); }
 """
@@ -120,7 +128,7 @@ def _row(one: FileStatus, now_ms: int) -> str:
         more += f"<br><code>coterie agent FILE --confirm {escape(one.file)}</code>"
     return (
         f'<tr><td class="state {_COLOURS.get(word, "bad")}">{word}</td>'
-        f"<td><code>{escape(one.file)}</code></td><td><code>{escape(one.source)}</code></td>"
+        f"<td><code>{escape(shown_name(one))}</code></td><td><code>{escape(one.source)}</code></td>"
         f"<td>{confirmed}</td><td>{more}</td></tr>"
     )
 

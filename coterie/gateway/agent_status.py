@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from coterie.gateway.agent_subscriptions import OWN_FOLDER
 from coterie.recipes import typed_json
 
 BEAT_S: Final = 2.0
@@ -124,6 +125,11 @@ def age(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
+def shown_name(one: FileStatus) -> str:
+    """Its name for people: nobody but the agent reads what it keeps in its own folder."""
+    return "subscriptions" if one.file.startswith(f"{OWN_FOLDER}/") else one.file
+
+
 def detail(one: FileStatus, now_ms: int) -> str:
     """What there is to say of a file behind its state."""
     parts: list[str] = []
@@ -132,7 +138,7 @@ def detail(one: FileStatus, now_ms: int) -> str:
     if not one.there:
         parts.append("there is no file yet")
     if one.members is not None:
-        parts.append(f"{one.members} servers")
+        parts.append(f"{one.members} server{'' if one.members == 1 else 's'}")
     if one.zxid is not None:
         parts.append(f"zxid 0x{one.zxid:x}")
     if not one.fresh or one.state != _GOOD:
@@ -150,7 +156,9 @@ def report(status: Status, now_ms: int) -> list[str]:
         lines.append(f"  {status.trouble}")
     lines += [f"subscriptions: {problem}" for problem in status.problems]
     for one in status.files:
-        lines.append(f"{one.word(now_ms):8} {one.file}  ({one.source}) {detail(one, now_ms)}")
+        lines.append(
+            f"{one.word(now_ms):8} {shown_name(one)}  ({one.source}) {detail(one, now_ms)}"
+        )
         if one.offered:
             lines.append(f"         to let it pass: --confirm {one.file}")
     lines += [f"command {c.name}: {c.problem}" for c in status.commands if c.problem]

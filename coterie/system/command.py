@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 _KEPT_BYTES: Final = 4096
-_READ_BYTES: Final = 65_536
 _LAST_WORDS_S: Final = 0.5
 _GRACE_S: Final = 5.0
 
@@ -28,12 +27,36 @@ class Outcome(NamedTuple):
     """The end of what it said."""
 
 
+class _Listener(asyncio.SubprocessProtocol):
+    """Keeps the end of what a command says, and hears of its end."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.kept = bytearray()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.silent: asyncio.Future[None] = loop.create_future()
+        """Done when nobody has its output open any more."""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.kept += data
+        del self.kept[:-_KEPT_BYTES]
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if not self.silent.done():
+            self.silent.set_result(None)
+
+    def process_exited(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
 async def run_command(
     command: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None
 ) -> Outcome:
     """Run it. Who is cancelled meanwhile ends it."""
     try:
-        process = await asyncio.create_subprocess_exec(
+        transport, listener = await asyncio.get_running_loop().subprocess_exec(
+            _Listener,
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -44,52 +67,41 @@ async def run_command(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Outcome(f"{command[0]} cannot be run: {reason}", "")
-    kept = bytearray()
-    assert process.stdout is not None
-    listening = asyncio.create_task(_listen(process.stdout, kept))
-    in_time = True
+    pid = transport.get_pid()
     try:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await process.wait()
-        except TimeoutError:
-            in_time = False
-            await _end(process)
-        # What it has left behind may hold its output open for ever.
-        await asyncio.wait({listening}, timeout=_LAST_WORDS_S)
+        done, _ = await asyncio.wait({listener.ended}, timeout=timeout_s)
+        if not done:
+            await _end(pid, listener.ended)
+        # What it has left behind could hold its output open for ever.
+        _signal(pid, signal.SIGKILL)
+        await asyncio.wait({listener.silent}, timeout=_LAST_WORDS_S)
+    except asyncio.CancelledError:
+        _signal(pid, signal.SIGKILL)
+        await asyncio.wait({listener.ended})
+        raise
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
-        _signal(process, signal.SIGKILL)
-    said = kept.decode(errors="replace").strip()
-    if not in_time:
+        transport.close()
+    said = listener.kept.decode(errors="replace").strip()
+    if not done:
         return Outcome(f"{command[0]} has not ended within {timeout_s:g} s", said)
-    if process.returncode:
+    status = transport.get_returncode()
+    if status:
         last = said.rpartition("\n")[2]
         why = f": {last}" if last else ""
-        return Outcome(f"{command[0]} {_ending(process.returncode)}{why}", said)
+        return Outcome(f"{command[0]} {_ending(status)}{why}", said)
     return Outcome("", said)
 
 
-async def _listen(output: asyncio.StreamReader, kept: bytearray) -> None:
-    while data := await output.read(_READ_BYTES):
-        kept += data
-        del kept[:-_KEPT_BYTES]
+async def _end(pid: int, ended: asyncio.Future[None]) -> None:
+    _signal(pid, signal.SIGTERM)
+    await asyncio.wait({ended}, timeout=_GRACE_S)
+    _signal(pid, signal.SIGKILL)
+    await asyncio.wait({ended})
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    _signal(process, signal.SIGTERM)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_GRACE_S):
-            await process.wait()
-            return
-    _signal(process, signal.SIGKILL)
-    await process.wait()
-
-
-def _signal(process: asyncio.subprocess.Process, number: int) -> None:
+def _signal(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(pid, number)
 
 
 def _ending(status: int) -> str:
