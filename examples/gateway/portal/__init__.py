@@ -1,0 +1,1 @@
+"""The portal: the pages of the gateway, the way to its API servers, and the live page."""
