@@ -52,12 +52,12 @@ class DrainRequest:
         self.path = request_place(root, kind, id)
         self._zk = zk
         self._born = 0
-        self._view: View[int | None] = View(zk, self.path, 0, self._made)
+        self._view: View[int] = View(zk, self.path, 0, self._made)
 
-    def _made(self, cache: Cache) -> int | None:
-        """The txn that made a request, if there is one."""
+    def _made(self, cache: Cache) -> int:
+        """The txn that made a request; 0 if there is none. A view's None is its end."""
         request = cache.get(self.path)
-        return None if request is None else request.stat.czxid
+        return 0 if request is None else request.stat.czxid
 
     async def open(self, born: int) -> None:
         """`born` is the txn by which it was registered first. Raises what a read raises."""
@@ -70,7 +70,7 @@ class DrainRequest:
     async def wait(self) -> None:
         """Wait until it is asked. Raises `SessionExpiredError` when this, or the client, is
         closed meanwhile."""
-        await self._view.until(lambda made: made is not None and made > self._born)
+        await self._view.until(lambda made: made > self._born)
 
     async def forget(self) -> None:
         """Take it away."""
