@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from coterie.client.portal import Portal
 
 _PAUSE_S: Final = 0.1
+_STANDS_S: Final = 1.0
 
 
 class Lead(NamedTuple):
@@ -54,7 +55,7 @@ class Standby(Recipe["Standby"]):
         self.number = 0
         """How many changes there were."""
         self.problem: ZooKeeperError | None = None
-        """What keeps it from standing or seeing, while something does."""
+        """What keeps it from standing, while something does that will not pass by itself."""
         self._identifier = identifier
         self._election = Election(self.zk, path, identifier=identifier)
         self._grant: Grant | None = None
@@ -156,7 +157,7 @@ class Standby(Recipe["Standby"]):
     async def _stand(self) -> None:
         while not self.zk.over:
             try:
-                grant = await self._election.acquire()
+                grant = await self._acquire()
             except (*PASSING, GrantLostError):
                 await asyncio.sleep(_PAUSE_S)
             except ZooKeeperError as error:
@@ -165,6 +166,15 @@ class Standby(Recipe["Standby"]):
             else:
                 self.problem = None
                 await self._lead(grant)
+
+    async def _acquire(self) -> Grant:
+        """Stand until elected. Who was not refused for so long stands."""
+        loop = asyncio.get_running_loop()
+        standing = loop.call_later(_STANDS_S, setattr, self, "problem", None)
+        try:
+            return await self._election.acquire()
+        finally:
+            standing.cancel()
 
     async def _lead(self, grant: Grant) -> None:
         self._grant = grant
@@ -185,8 +195,8 @@ class Standby(Recipe["Standby"]):
                 async for leader in self._election.observe():
                     self._seen = leader
                     self._changed()
-            except ZooKeeperError as error:
-                self.problem = error
+            except ZooKeeperError:
+                # Who may not see it cannot stand either, and says so.
                 await asyncio.sleep(_PAUSE_S)
 
     def _follow(self, state: SessionState) -> None:
