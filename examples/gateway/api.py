@@ -33,7 +33,7 @@ from examples.gateway import api_page, submission
 from examples.gateway.application import InvalidInputError, of_json
 from examples.gateway.applications.catalogue import samples
 from examples.gateway.files import DataStore, FileNameError, TooLargeError
-from examples.gateway.metadata_client import Metadata, RefusedError, UnavailableError
+from examples.gateway.metadata_client import Metadata, RefusedError, UnavailableError, inside
 from examples.gateway.process import Options, Service, main
 from examples.gateway.store import ENDED
 from examples.gateway.tokens import Checker, Issuer, TokenError, is_user, private_key
@@ -420,7 +420,7 @@ async def serve(component: Component[Settings], options: Options) -> AsyncIterat
         await issuer.publish()
         patience_s = settings.current.patience_s
         metadata = await stack.enter_async_context(Metadata(component, patience_s=patience_s))
-        http = httpx.AsyncClient(timeout=_TELL_S_MAX, trust_env=False)
+        http = inside(_TELL_S_MAX)
         await stack.enter_async_context(http)
 
         async def cancel_at(manager: str, job_id: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import httpx
 
 from examples.gateway.applications.catalogue import problem, samples
+from examples.gateway.metadata_client import inside
 
 _ANSWER_S_MAX: Final = 20.0
 _PAUSE_S: Final = 0.2
@@ -37,7 +38,7 @@ class User:
         self.name = name
         self._urls = urls
         self._patience_s = patience_s
-        self._http = httpx.AsyncClient(timeout=_ANSWER_S_MAX, trust_env=False)
+        self._http = inside(_ANSWER_S_MAX)
         self._token = ""
         self._turn = 0
         self.retried = 0

@@ -34,7 +34,7 @@ from coterie.errors import GrantLostError
 from coterie.gateway.component import Component
 from coterie.gateway.standby import Standby
 from coterie.recipes.discovery import Instance
-from examples.gateway.metadata_client import Metadata, RefusedError, UnavailableError
+from examples.gateway.metadata_client import Metadata, RefusedError, UnavailableError, inside
 from examples.gateway.process import Options, Service, main
 from examples.gateway.submission import as_given
 
@@ -122,7 +122,7 @@ class Scheduler:
     def __init__(self, component: Component[Settings], metadata: Metadata) -> None:
         self._component = component
         self._metadata = metadata
-        self._http = httpx.AsyncClient(timeout=_ANSWER_S_MAX, trust_env=False)
+        self._http = inside(_ANSWER_S_MAX)
         self._applications: dict[tuple[str, str], dict[str, Any]] = {}
         """As they were read: a version never changes."""
         self.turns = 0
