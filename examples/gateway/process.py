@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -201,7 +202,7 @@ async def _run(
         port=port,
         flavor=options.flavor,
         zone=options.zone,
-        metadata=dict(options.metadata),
+        metadata={"pid": os.getpid(), **options.metadata},
         speaks=dict(options.speaks),
         id=options.name,
     )
