@@ -198,7 +198,8 @@ def _node(one: Instance, process: Process | None, leads: bool, since: str) -> No
     said = one.metadata
     load = said.get("load")
     state = str(said.get("state") or "serving")
-    if process is not None and not process.alive:
+    if process is not None and not (process.alive and said.get("pid", process.pid) == process.pid):
+        # What is registered is of a process that is no more, whoever has its name now.
         state = "silent"
     return Node(
         name=one.id,

@@ -311,7 +311,7 @@ class FakeGateway:
                 port=int(port),
                 flavor=process.flavor,
                 id=process.name,
-                metadata={"state": "serving", "load": load, "healthy": True},
+                metadata={"state": "serving", "load": load, "pid": process.pid},
             )
             await stack.enter_async_context(offer)
             if process.kind in ("metadata", "scheduler"):

@@ -37,8 +37,18 @@ function counts(state) {
 }
 
 function event(one) {
-  return h("li", { class: `ev-${one.kind}` }, h("span", {}, one.text),
+  return h("li", { class: `ev-${one.kind}`, "data-key": one.at + one.text }, h("span", {}, one.text),
     h("time", { datetime: one.at }, clock(one.at)));
+}
+
+/** What is new is put before what is there: who listens to the page hears the new lines only. */
+function tellEvents(events) {
+  const log = byId("log");
+  const keys = new Set(events.map((one) => one.at + one.text));
+  for (const line of [...log.children]) if (!keys.has(line.dataset.key)) line.remove();
+  const there = new Set([...log.children].map((line) => line.dataset.key));
+  const lines = events.filter((one) => !there.has(one.at + one.text)).map(event);
+  log.prepend(...lines);
 }
 
 function jobs(list) {
@@ -88,7 +98,7 @@ function draw(state) {
   const places = drawing.update(state);
   dots.update(state, places);
   show(byId("counts"), JSON.stringify(state.counts), () => counts(state));
-  show(byId("log"), JSON.stringify(state.events), () => state.events.map(event));
+  tellEvents(state.events);
   show(byId("jobs"), JSON.stringify(state.jobs.slice(0, JOBS_SHOWN)), () => jobs(state.jobs));
   const all = [...state.components, ...state.ensemble];
   show(byId("everyone"), JSON.stringify(all.map(essence)), () => everyone(state));

@@ -40,7 +40,11 @@ function table(text) {
 function json(text) {
   let shown = text;
   try {
-    shown = JSON.stringify(JSON.parse(text), null, 2);
+    // A list of numbers is one line.
+    shown = JSON.stringify(JSON.parse(text), null, 2).replace(
+      /\[\n\s+([-+.\deE]+(?:,\n\s+[-+.\deE]+)*)\n\s+\]/g,
+      (_, inner) => `[${inner.replace(/\s+/g, " ")}]`,
+    );
   } catch {
     // It says that it is JSON and is not: as it is, then.
   }
