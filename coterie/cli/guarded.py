@@ -8,7 +8,9 @@ Rules:
   grace time or more;
 - the thing is given back when the whole process group has ended, and no sooner;
 - signals go to the command, and its exit status is that of this process. Statuses of our own are
-  beyond those that commands use, as those of timeout(1) are.
+  beyond those that commands use, as those of timeout(1) are;
+- what can be drained is drained first: the signal that asks for the end waits for that, a second
+  one does not.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from coterie.cli.program import SIGNALLED, CannotRunError, Program, adopt_orphans
 from coterie.client.client import Client, connect
@@ -71,6 +73,17 @@ class Held(Protocol):
     def on_lost(self, callback: Callable[[], None]) -> object: ...
 
 
+@runtime_checkable
+class Drainable(Protocol):
+    """What others can be told of before it ends."""
+
+    async def drain(self) -> None: ...
+
+    async def wait_asked(self) -> None:
+        """Until an operator asks for the end."""
+        ...
+
+
 class Holder(Protocol):
     """What gives it, and takes it back."""
 
@@ -92,6 +105,8 @@ class Wishes:
     on_lost: str
     command: Sequence[str]
     quiet: bool = False
+    drain_s: float | None = None
+    """How long others have to hear of the end before the command does; None: not at all."""
 
 
 MakeHolder = Callable[[Client], Awaitable[Holder]]
@@ -127,6 +142,8 @@ class Guarded:
         self._program: Program | None = None
         self._ended_by = 0
         """The first signal that asked for the end of all this."""
+        self._drains: Drainable | None = None
+        self._draining: set[asyncio.Task[None]] = set()
 
     def say(self, text: str) -> None:
         if not self.wishes.quiet:
@@ -154,17 +171,50 @@ class Guarded:
 
     def _take_signals(self, task: asyncio.Task[object]) -> None:
         def take(number: int) -> None:
-            if number in _ENDING and not self._ended_by:
-                self._ended_by = number
-            if self._program is not None:
-                self._program.signal(number)
-            elif number in _ENDING:
+            if number in _ENDING and self._program is None:
+                self._ended_by = self._ended_by or number
                 task.cancel()
+            else:
+                self._pass_on(number)
 
         loop = asyncio.get_running_loop()
         with suppress(RuntimeError, ValueError):  # Not in the main thread: tests.
             for number in _FORWARDED:
                 loop.add_signal_handler(number, take, number)
+
+    def _pass_on(self, number: int) -> None:
+        """A signal for the command."""
+        first = number in _ENDING and not self._ended_by
+        if first:
+            self._ended_by = number
+        if first and self._drains is not None:
+            self._beside(self._drain(self._drains, number))
+        elif self._program is not None:
+            self._program.signal(number)
+
+    def _beside(self, step: Coroutine[Any, Any, None]) -> None:
+        """What goes on while the command runs, and no longer."""
+        self._draining.add(asyncio.get_running_loop().create_task(step))
+
+    async def _drain(self, held: Drainable, number: int) -> None:
+        drain_s = self.wishes.drain_s or 0.0
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + drain_s
+        self.say(f"draining for {drain_s:g} s")
+        # No longer than that, whatever becomes of the servers.
+        with suppress(ZooKeeperError, TimeoutError):
+            async with asyncio.timeout_at(until_s):
+                await held.drain()
+        await asyncio.sleep(until_s - loop.time())
+        if self._program is not None:
+            self._program.signal(number)
+
+    async def _end_when_asked(self, held: Drainable) -> None:
+        with suppress(ZooKeeperError):
+            await held.wait_asked()
+            self.say("asked to drain")
+            if not self._ended_by:
+                self._pass_on(signal.SIGTERM)
 
     async def _hold(self, zk: Client, holder: Holder) -> int:
         give_up_s: float | None = None
@@ -216,6 +266,9 @@ class Guarded:
                 f"a session lasts {granted} here: a third of that is the grace before its end"
             )
         program = self._program = Program(self.wishes.command, environment)
+        if self.wishes.drain_s is not None and isinstance(held, Drainable):
+            self._drains = held
+            self._beside(self._end_when_asked(held))
         losing = asyncio.create_task(lost.wait())
         either: set[asyncio.Future[Any]] = {program.ended, losing}
         try:
@@ -233,7 +286,10 @@ class Guarded:
             return await program.stop(self.wishes.grace_s)
         finally:
             losing.cancel()
-            self._program = None
+            self._program = self._drains = None
+            for task in self._draining:
+                task.cancel()
+            self._draining.clear()
             if program.running:
                 program.signal(signal.SIGKILL)
 

@@ -164,28 +164,60 @@ def elect(**given: Any) -> None:
     metavar="KEY=VALUE",
     help="More to know of it; may be given more than once.",
 )
+@click.option("--zone", metavar="ZONE", help="Where it is; others may prefer what is near.")
+@click.option(
+    "--speaks",
+    multiple=True,
+    metavar="KIND=RANGE",
+    help="Which versions of a partner it speaks, as in 'store=>=1.4,<2'; may be given more than "
+    "once.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Refuse, with status 125, if it does not fit whoever is there: one is not in the range "
+    "that the other speaks.",
+)
+@click.option(
+    "--drain",
+    "drain_s",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Be found by nobody for so long before COMMAND gets SIGTERM, when this gets it, or an "
+    "operator asks through the tree.",
+)
 @_on_lost("stop", "restart", "keep")
 @_guards
 def register(**given: Any) -> None:
     """Run COMMAND while it is registered as an instance of SERVICE.
 
-    Others find it with the discovery recipe. It is registered before COMMAND starts, and no more
-    when that has ended. For the rest it is as `coterie lock`.
+    Others find it with the discovery recipe, and with the gateway's directory. It is registered
+    before COMMAND starts, and no more when that has ended. For the rest it is as `coterie lock`.
 
     \b
     Examples:
       coterie register search --port 8080 --version 2.1 -- ./search-server
-      coterie register cache --port 6379 --meta zone=eu --on-lost keep -- ./cache
+      coterie register cache --port 6379 --zone eu --on-lost keep -- ./cache
+      coterie register store --root /gateway/services --port 5432 --version 1.4 \\
+          --speaks 'api=>=2,<4' --check --drain 3 -- ./store
     """
-    for pair in given["meta"]:
-        if "=" not in pair:
-            raise click.UsageError(f"--meta: {pair!r} does not have the form KEY=VALUE")
+    for option in ("meta", "speaks"):
+        for pair in given[option]:
+            if "=" not in pair:
+                form = "KEY=VALUE" if option == "meta" else "KIND=RANGE"
+                raise click.UsageError(f"--{option}: {pair!r} does not have the form {form}")
     from packaging.version import InvalidVersion, Version
+
+    from coterie.gateway.compatibility import check_ranges
 
     try:
         Version(given["version"])
     except InvalidVersion as error:
         raise click.UsageError(f"--version: {error}") from None
+    try:
+        given["speaks"] = check_ranges(dict(pair.split("=", 1) for pair in given["speaks"]))
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
     _run("register", given)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from coterie.client.blocking import BlockingClient
+from coterie.gateway.component import ask_to_drain
+from coterie.gateway.directory import Directory
 from coterie.recipes.discovery import Discovery
 from coterie.recipes.election import Election
 from coterie.recipes.lock import Lock
@@ -85,6 +87,62 @@ def test_it_knows_its_path_and_has_no_token(
     process = start_command(*_REGISTER, "--", "sh", "-c", "echo $COTERIE_PATH${COTERIE_TOKEN-.}")
     assert line(process).startswith("/services/web/")
     assert ended(process) == (0, "")
+
+
+_JOIN = ["register", "store", "--root", "/gateway/services", "--port", "80", "--host", "h"]
+
+
+def test_a_program_joins_a_gateway_and_drains_before_it_ends(
+    start_command: Start, coterie_client: BlockingClient
+) -> None:
+    told = ["--version", "1.5", "--zone", "eu", "--speaks", "api=>=2", "--drain", "600"]
+    process = start_command(*_JOIN, *told, "-q", "--check", "--", *_LOOP)
+    assert line(process) == "ready"
+    with Directory(coterie_client, kind="api", version="2.1") as directory:
+        found = directory.choose("store", "~=1.4")
+        assert found.metadata == {"zone": "eu", "speaks": {"api": ">=2"}, "state": "serving"}
+        process.send_signal(signal.SIGTERM)
+        until(lambda: directory.everyone("store")[0].metadata["state"] == "draining", "draining")
+        assert directory.find("store") == []
+        # Who does not want to wait asks twice.
+        process.send_signal(signal.SIGTERM)
+        assert line(process) == "ended"
+        assert ended(process) == (0, "")
+
+
+@pytest.mark.slow
+def test_an_operator_asks_it_to_drain(
+    start_command: Start, coterie_client: BlockingClient
+) -> None:
+    process = start_command(*_JOIN, "--drain", "0.2", "--", *_LOOP)
+    assert line(process) == "ready"
+    (id,) = coterie_client.children("/gateway/services/store")
+    coterie_client.run(ask_to_drain(coterie_client, "store", id))
+    assert line(process) == "ended"
+    status, said = ended(process)
+    assert status == 0
+    assert "asked to drain\n" in said
+    assert "draining for 0.2 s\n" in said
+    assert coterie_client.children("/gateway/drain/store") == []
+
+
+@pytest.mark.slow
+def test_who_does_not_fit_is_refused_in_a_clear_line(
+    start_command: Start, coterie_client: BlockingClient
+) -> None:
+    with Discovery(coterie_client, "/gateway/services") as services:
+        there = services.register(
+            "api", "3.0", host="a", port=1, id="x", metadata={"speaks": {"store": ">=2"}}
+        )
+        with there:
+            process = start_command(*_JOIN, "--version", "1.5", "--check", "--", "true")
+            status, said = ended(process)
+            assert status == 125
+            assert "api x at a:1 (api 3.0) speaks store >=2, and store " in said
+            assert said.endswith("is 1.5\n")
+            assert len(said.splitlines()) == 1
+        coterie_client.run(services.look())
+        assert services.names() == []
 
 
 def _session_of(zk: BlockingClient) -> int:

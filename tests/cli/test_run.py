@@ -44,6 +44,14 @@ def test_the_session_outlives_three_times_the_grace_by_default(calls: _Calls) ->
         assert given["on_lost"] == "stop"
 
 
+def test_ranges_are_passed_on_by_kind(calls: _Calls) -> None:
+    told = ["--speaks", "store=>=1.4,<2", "--speaks", "api===3", "--zone", "eu", "--drain", "2"]
+    CliRunner().invoke(run.register, ["web", "--port", "1", *told, "--check", "--", "true"])
+    ((_, given),) = calls
+    assert given["speaks"] == {"store": ">=1.4,<2", "api": "==3"}
+    assert (given["zone"], given["check"], given["drain_s"]) == ("eu", True, 2.0)
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "complaint"),
     [
@@ -53,6 +61,8 @@ def test_the_session_outlives_three_times_the_grace_by_default(calls: _Calls) ->
         (run.lock, "--grace -1 /a -- true", "-1"),
         (run.lock, "/a echo -n", "-n"),
         (run.register, "web --port 1 --meta zone -- true", "KEY=VALUE"),
+        (run.register, "web --port 1 --speaks api -- true", "KIND=RANGE"),
+        (run.register, "web --port 1 --speaks api=two -- true", "--speaks: api: "),
         (run.register, "web -- true", "Missing option '--port'"),
         (run.register, "web --port 1 --version new -- true", "--version: "),
         (run.register, "web --port 0 -- true", "0 is not in the range"),
