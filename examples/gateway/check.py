@@ -71,9 +71,12 @@ class User:
             "POST",
             "/api/v1/experiments",
             headers={"Idempotency-Key": key or secrets.token_hex(16)},
-            data={"application": application, **fields},
             # With a file among them or not, it is a form in parts.
-            files=dict(files) or {"": ("", b"")},
+            files={
+                "application": (None, application),
+                **{name: (None, value) for name, value in fields.items()},
+                **files,
+            },
         )
         return dict(answer.json())
 
