@@ -45,6 +45,7 @@ _KEY_CHARACTERS_MAX: Final = 200
 _FORM_FILES_MAX: Final = 50
 _BEARER: Final = "bearer "
 _REPORT_S: Final = 1.0
+_INSIDE: Final = ("token", "result_token")
 _TELL_S_MAX: Final = 2.0
 
 log = logging.getLogger("gateway.api")
@@ -214,10 +215,14 @@ def make(api: Api, version: str) -> FastAPI:
     return app
 
 
+_SIGN_IN: Final = """curl -H 'Content-Type: application/json' -d '{"user": "ada"}' \\
+  URL/api/v1/sign-in"""
+
+
 def _people(app: FastAPI, api: Api) -> None:
     @app.post(
         "/api/v1/sign-in",
-        openapi_extra={"x-example": 'curl -d \'{"user": "ada"}\' URL/api/v1/sign-in'},
+        openapi_extra={"x-example": _SIGN_IN},
     )
     async def sign_in(body: Annotated[dict[str, Any], Body()]) -> dict[str, str]:
         """A token for a user: this is a demonstration, which believes any short name."""
@@ -310,7 +315,8 @@ def _experiments(app: FastAPI, api: Api) -> None:
     @app.get(f"{at}/{{id}}")
     async def experiment(user: User, id: str) -> dict[str, Any]:
         """One experiment, with its inputs, its outputs and the last lines of its log."""
-        return await api.experiment(id, user)
+        found = await api.experiment(id, user)
+        return {key: value for key, value in found.items() if key not in _INSIDE}
 
     @app.get(f"{at}/{{id}}/outputs/{{name}}", response_class=FileResponse)
     async def output(user: User, id: str, name: str) -> FileResponse:
