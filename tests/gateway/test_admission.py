@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from coterie.client.client import Client
 from coterie.gateway.admission import admit, misfits
 from coterie.gateway.directory import IncompatibleError
 from coterie.recipes.discovery import Discovery, Registration
-from tests.conftest import Connect
+from tests.conftest import Connect, until
 
 
 async def _register(zk: Client, kind: str, version: str, **metadata: Any) -> Registration:
@@ -79,6 +80,31 @@ async def test_who_is_gone_already_refuses_nobody(connect: Connect) -> None:
 
         services.look = late  # type: ignore[method-assign]
         await admit(services, mine)
+
+
+async def test_a_session_that_ends_meanwhile_begins_it_again(
+    connect: Connect, expire: Callable[[Client], Awaitable[None]]
+) -> None:
+    async with connect() as zk, Discovery(zk, "/s") as services:
+        mine = await _register(zk, "api", "2")
+        first = await zk.exists(mine.path)
+        look, looks = services.look, 0
+
+        async def expired() -> None:
+            nonlocal looks
+            looks += 1
+            await look()
+            if looks == 1:
+                await expire(zk)
+                await until(lambda: zk.state.connected and mine.present)
+
+        services.look = expired  # type: ignore[method-assign]
+        admitted = await admit(services, mine)
+        again = await zk.exists(mine.path)
+        assert first is not None
+        assert again is not None
+        assert looks > 1
+        assert first.czxid < admitted == again.czxid
 
 
 async def test_one_does_not_have_to_fit_oneself(connect: Connect) -> None:

@@ -20,6 +20,7 @@ from coterie.testing.cluster import Server
 from coterie.testing.plugin import Connect as FaultyConnect
 from tests.conftest import Connect, until
 from tests.recipes.patience import eventually
+from tests.recipes.scene import cancelled_at, children_until
 
 Expire = Callable[[Client], Awaitable[None]]
 
@@ -85,6 +86,18 @@ async def test_who_comes_again_starts_again(connect: Connect) -> None:
         async with me:
             await directory.look()
             assert [one.metadata["state"] for one in directory.everyone()] == ["starting"]
+
+
+async def test_who_is_cancelled_while_entering_leaves_nothing_behind(connect: Connect) -> None:
+    async with connect() as zk:
+        await zk.create("/g/services/worker", parents=True)
+        for number in range(1, 24):
+            me = _component(zk)
+            came = await cancelled_at(zk, number, me.enter())
+            if came is not None:
+                await came.leave(None)
+            await children_until(zk, "/g/services/worker", lambda names: not names)
+        assert came is not None
 
 
 # Fitting
