@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from coterie.gateway.component import Component
 from examples.gateway.application import inputs_of_json, of_json
-from examples.gateway.files import DataStore
+from examples.gateway.files import DataStore, checked
 from examples.gateway.manager.cluster import Dask, cluster
 from examples.gateway.manager.jobs import BusyError, Job, Jobs, KnownError, Settings
 from examples.gateway.metadata_client import Metadata
@@ -85,7 +85,10 @@ def _job(told: dict[str, object]) -> Job:
     if not isinstance(attempt, int):
         raise ValueError("attempt is no number")
     return Job(
-        str(told["id"]), of_json(told["application"]), inputs_of_json(told["inputs"]), attempt
+        checked(str(told["id"])),
+        of_json(told["application"]),
+        inputs_of_json(told["inputs"]),
+        attempt,
     )
 
 

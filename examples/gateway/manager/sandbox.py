@@ -139,7 +139,7 @@ class Sandbox:
             return f"it took longer than {self._limits.wall_s:g} s"
         if status < 0:
             return f"the process that watches it was killed by {_name_of(-status)}"
-        if status > confine.BY_SIGNAL:
+        if status - confine.BY_SIGNAL in set(signal.Signals):
             return self._killed_by(status - confine.BY_SIGNAL)
         said = self.tail(300).strip().rpartition("\n")[2]
         return f"it ended with status {status}" + (f": {said}" if said else "")
@@ -153,7 +153,4 @@ class Sandbox:
 
 
 def _name_of(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return signal.Signals(number).name

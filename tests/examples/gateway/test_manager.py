@@ -325,6 +325,8 @@ def test_what_a_scheduler_is_answered(place: _Place) -> None:
                 wrong = await http.post("/jobs", json=told | {"inputs": {"script": 1}})
                 assert wrong.status_code == 400
                 assert (await http.post("/jobs", content=b"{")).status_code == 400
+                outside = await http.post("/jobs", json=told | {"id": "../e-1"})
+                assert outside.status_code == 400
                 assert (await http.post("/jobs/e-2/cancel")).status_code == 404
                 assert (await http.post("/jobs/e-1/cancel")).status_code == 202
                 await jobs.drained()

@@ -67,6 +67,11 @@ def test_its_status_and_last_words_are_told(tmp_path: Path) -> None:
     assert ended == (1, "it ended with status 1: no such matrix")
 
 
+def test_a_status_that_is_no_signal_is_a_status(tmp_path: Path) -> None:
+    ended, _ = _run(tmp_path, "import sys; sys.exit(250)")
+    assert ended == (250, "it ended with status 250")
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     ended = coterie.run(Sandbox(tmp_path).run(["no-such-program"]))
     assert ended.status == 127
