@@ -120,7 +120,7 @@ function legsTo(resource) {
 /** A curve from one point down (or up) to another, as [start, control, control, end]. */
 export function link(from, to) {
   const half = (to.y - from.y) / 2;
-  if (Math.abs(half) < 24) {
+  if (Math.abs(half) < 8) {
     const bow = Math.min(60, Math.abs(to.x - from.x) * 0.2);
     return [from, { x: from.x, y: from.y + bow }, { x: to.x, y: to.y + bow }, to];
   }
