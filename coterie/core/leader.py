@@ -326,6 +326,9 @@ class Leader:
         learner.forwarding = True
         learner.mark_zxid = replica.logged_zxid
         if learner.votes:
+            # What is committed it acknowledges with the epoch, not txn by txn: were that owed, it
+            # would be left for its silence in an epoch in which nobody writes any more.
+            learner.acked_zxid = max(learner.acked_zxid, replica.applied_zxid)
             for txn in replica.pending:
                 self._put(learner, peers.packet(Kind.PROPOSAL, txn.zxid, txn.encoded))
         config = replica.ensemble.text().encode()

@@ -147,6 +147,17 @@ def test_who_was_away_for_a_while_gets_what_it_missed() -> None:
     pack.same()
 
 
+def test_who_was_away_stays_when_nobody_writes_any_more() -> None:
+    """It acknowledges the epoch, and by that what came with the history."""
+    pack = started()
+    pack.kill(1)
+    assert Client(pack, 2).create(b"/a") == OK
+    pack.start(1)
+    pack.run(1000 + 3 * role(pack).replica.config.sync_limit_ms)
+    assert pack.serving == [1, 2, 3]
+    assert not any("has not acknowledged" in note for note in pack.notes)
+
+
 def test_an_empty_disk_gets_the_whole_tree_and_what_happens_meanwhile() -> None:
     pack = three()
     pack.start(2, 3, commit_log_count=2)
