@@ -68,7 +68,8 @@ class Child:
         """What it ended with last."""
         self.process: asyncio.subprocess.Process | None = None
         self.task: asyncio.Task[None] | None = None
-        self.changed = asyncio.Event()
+        self.starting = asyncio.Lock()
+        """Whoever ends it waits until it is begun: half a process can be ended by nobody."""
 
     @property
     def alive(self) -> bool:
@@ -144,9 +145,11 @@ class Supervisor:
         delay_s = _RESTART_S
         while child.wanted:
             began_s = time.monotonic()
-            process = child.process = await _spawn(child.spec.command, child.log_path)
+            async with child.starting:
+                if not child.wanted:
+                    return
+                process = child.process = await _spawn(child.spec.command, child.log_path)
             child.status = await process.wait()
-            child.changed.set()
             if not child.wanted:
                 return
             if child.status == INCOMPATIBLE:
@@ -173,15 +176,17 @@ class Supervisor:
         child = self[name]
         child.wanted = False
         task, child.task = child.task, None
-        if child.process is not None and child.alive:
+        async with child.starting:
+            process = child.process
+        if process is not None and process.returncode is None:
             with suppress(ProcessLookupError):
-                child.process.terminate()
+                process.terminate()
             try:
                 async with asyncio.timeout(seconds):
-                    await child.process.wait()
+                    await process.wait()
             except TimeoutError:
-                child.process.kill()
-                await child.process.wait()
+                process.kill()
+                await process.wait()
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
