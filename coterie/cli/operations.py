@@ -14,7 +14,7 @@ import click
 from coterie.cli import acls, show
 from coterie.cli.changes import Change
 from coterie.cli.session import Session
-from coterie.cli.walk import Step, child, walk
+from coterie.cli.walk import child, walk
 from coterie.client.client import Client
 from coterie.errors import (
     NoAuthError,
@@ -129,23 +129,7 @@ async def tree(session: Session, *, path: str, depth_max: int | None, with_data:
             fields["stat"] = show.stat_fields(step.stat)
         session.out.record(fields)
         hidden = depth_max is not None and len(step.more) == depth_max
-        session.out.line(_branch(step, hidden))
-
-
-def _branch(step: Step, hidden: bool) -> str:
-    bars = "".join("│  " if more else "   " for more in step.more[:-1])
-    if step.more:
-        bars += "├─ " if step.more[-1] else "└─ "
-    what = ""
-    if step.stat is None:
-        what = "  (may not be read)"
-    elif step.stat.ephemeral_owner:
-        what = "  (ephemeral)"
-    if step.data:
-        what += f" = {show.data_inline(step.data)}"
-    if hidden and step.names:
-        what += f"  ({len(step.names)} below)"
-    return f"{bars}{step.name}{what}"
+        session.out.line(show.branch(step, hidden))
 
 
 # Writing

@@ -13,12 +13,15 @@ import base64
 import datetime as dt
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from coterie.errors import ZooKeeperError
 from coterie.values import ACL, EventType, Stat, WatchEvent
+
+if TYPE_CHECKING:
+    from coterie.cli.walk import Step
 
 _HEX_WIDTH: Final = 16
 _INLINE_MAX: Final = 60
@@ -170,6 +173,23 @@ def acl_fields(entry: ACL) -> dict[str, str]:
 
     scheme, id = entry.id
     return {"scheme": scheme, "id": id, "perms": acls.show_perms(entry.perms)}
+
+
+def branch(step: Step, hidden: bool) -> str:
+    """A znode as a line of a drawn tree; `hidden` is what is below it."""
+    bars = "".join("│  " if more else "   " for more in step.more[:-1])
+    if step.more:
+        bars += "├─ " if step.more[-1] else "└─ "
+    what = ""
+    if step.stat is None:
+        what = "  (may not be read)"
+    elif step.stat.ephemeral_owner:
+        what = "  (ephemeral)"
+    if step.data:
+        what += f" = {data_inline(step.data)}"
+    if hidden and step.names:
+        what += f"  ({len(step.names)} below)"
+    return f"{bars}{step.name}{what}"
 
 
 # Events and errors

@@ -30,7 +30,7 @@ from coterie.storage.errors import (
     StorageError,
     UnknownTxnError,
 )
-from coterie.storage.inspection import LogReport, Place, SnapshotReport, State
+from coterie.storage.inspection import Gap, LogReport, Place, SnapshotReport, State
 from coterie.storage.overlay import Overlay
 from coterie.storage.repair import Begin, Cut, Settle, Split, Step, Take, Write, carry_out
 from coterie.storage.segment import HEADER, Segment
@@ -191,7 +191,7 @@ def _damages(
     found: list[Finding] = []
     said = str(start.error or "")
     for log in logs:
-        if log.state in (State.DAMAGED, State.UNKNOWN) and log.reason not in said:
+        if log.state in (State.DAMAGED, State.UNKNOWN) and log.reason.split(" (")[0] not in said:
             found.append(Finding(Level.DAMAGE, log.reason))
         elif log.state is State.TORN:
             what = f"{log.reason}: what a crash left; a start cuts it off"
@@ -245,7 +245,10 @@ def _lost(
     readable: dict[int, Txn] = {}
     for log in logs:
         behind_damage = log.state is State.DAMAGED
-        for _, entry in inspection.entries(files, log.path, behind_damage=behind_damage):
+        for found in inspection.entries(files, log.path, behind_damage=behind_damage):
+            if isinstance(found, Gap):
+                continue
+            entry = found[1]
             number: int = txns.HEADER.unpack_from(entry)[2]
             until = max(until, number)
             if number > zxid:

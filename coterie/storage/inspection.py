@@ -170,22 +170,50 @@ def runs(files: Files, path: str) -> Iterator[Run]:
         part.zxid = before
 
 
+class Gap(NamedTuple):
+    """Bytes of a log of which no txn can be made, and why."""
+
+    start: int
+    end: int
+    reason: str
+
+
 def entries(
-    files: Files, path: str, *, behind_damage: bool = False
-) -> Iterator[tuple[int, bytes]]:
-    """The records of a log file, each with its offset."""
+    files: Files, path: str, *, behind_damage: bool = False, trusting: bool = False
+) -> Iterator[tuple[int, bytes] | Gap]:
+    """The records of a log file, each with its offset, and what was passed over.
+
+    With `behind_damage` it goes on where the next good record is. With `trusting` a record that
+    makes sense is one, though its checksum does not match.
+    """
     part = Segment(files, path)
     while True:
         for entry in part.entries():
             yield part.last, entry
-        if not behind_damage:
-            return
-        behind = part.good_behind()
+        zxid, end = part.zxid, part.end
+        unsound = part.unsound() if trusting else None
+        if unsound is not None and _makes_sense(unsound, zxid):
+            yield end, unsound
+            zxid = txns.decode(unsound).zxid
+            part = Segment(files, path, end + _AROUND + len(unsound))
+            part.zxid = zxid
+            continue
+        behind = part.good_behind() if behind_damage else None
         if behind is None:
+            written = part.written_end()
+            if written > end:
+                yield Gap(end, written, part.flaw or "a hole")
             return
-        before = part.zxid
+        yield Gap(end, behind, part.flaw or "a hole")
         part = Segment(files, path, behind)
-        part.zxid = before
+        part.zxid = zxid
+
+
+def _makes_sense(entry: bytes, zxid: int) -> bool:
+    try:
+        return txns.follows(txns.decode(entry).zxid, zxid)
+    except MarshallingError:
+        return False
 
 
 def fuzzy_until(found: Snapshot) -> int:

@@ -129,6 +129,14 @@ class Segment:
             self.zxid = _ZXID(entry, _ZXID_AT)[0]
             yield entry
 
+    def unsound(self) -> bytes | None:
+        """After reading: the record at `end`, if it is one whose checksum alone does not match."""
+        if self._length < txns.HEADER.size or self.end + _AROUND + self._length > self.size:
+            return None
+        start = self.end + RECORD.size
+        data = self._files.read(self.path, start, self._length + len(RECORD_END))
+        return data[: self._length] if data[self._length :] == RECORD_END else None
+
     def check(self, next_zxid: int | None) -> bool:
         """After reading: whether something stands behind `end` that a crash left there.
 

@@ -14,6 +14,7 @@ from coterie.storage.store import Store
 from coterie.system.files import OSFiles
 from coterie.testing.files import FakeFiles
 from coterie.wire.txns import HEADER as TXN_HEADER
+from coterie.wire.txns import decode
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, disk
 
@@ -86,8 +87,23 @@ def test_good_records_behind_a_damage() -> None:
     assert [run.zxids for run in found] == [[1, 2, 3, 4], [6, 7, 8, 9]]
     assert (found[0].end, found[1].start) == (start, start + len(records[4]))
     assert found[1].end == len(data)
-    assert len(list(inspection.entries(files, _PATH))) == 4
-    assert len(list(inspection.entries(files, _PATH, behind_damage=True))) == 8
+    gap = inspection.Gap(start, start + len(records[4]), "the checksum does not match")
+    assert list(inspection.entries(files, _PATH))[4:] == [gap._replace(end=len(data))]
+    assert list(inspection.entries(files, _PATH, behind_damage=True))[4] == gap
+    assert len(list(inspection.entries(files, _PATH, behind_damage=True))) == 9
+
+
+def test_a_record_may_be_trusted_whose_checksum_does_not_match() -> None:
+    records = _records(6)
+    data = bytearray(HEADER + b"".join(records))
+    data[len(HEADER) + len(records[0]) + 60] ^= 1
+    data[-1] ^= 1
+    files = _log(bytes(data))
+    found = list(inspection.entries(files, _PATH, trusting=True))
+    zxids = [decode(one[1]).zxid for one in found if not isinstance(one, inspection.Gap)]
+    assert zxids == [1, 2, 3, 4, 5]
+    start = len(HEADER) + sum(map(len, records[:5]))
+    assert found[-1] == inspection.Gap(start, len(data), "no end of the record")
 
 
 def test_snapshots_that_cannot_be_read() -> None:
