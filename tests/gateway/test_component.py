@@ -91,6 +91,7 @@ async def test_who_comes_again_starts_again(connect: Connect) -> None:
 async def test_who_is_cancelled_while_entering_leaves_nothing_behind(connect: Connect) -> None:
     async with connect() as zk:
         await zk.create("/g/services/worker", parents=True)
+        came: Component[None] | None = None
         for number in range(1, 24):
             me = _component(zk)
             came = await cancelled_at(zk, number, me.enter())
