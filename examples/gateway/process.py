@@ -206,7 +206,11 @@ async def _run(
         speaks=dict(options.speaks),
         id=options.name,
     )
-    joining: Component[Any] = Component(zk, identity, settings, root=options.root, serve=False)
+    joining: Component[Any]
+    if settings is None:
+        joining = Component(zk, identity, root=options.root, serve=False)
+    else:
+        joining = Component(zk, identity, settings, root=options.root, serve=False)
     async with (
         joining as component,
         serve(component, options) as service,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -106,7 +107,7 @@ async def test_a_copy_that_begins_to_lead_has_the_applications_that_come_along(
     identity = Identity("metadata", "1.0", "127.0.0.1", 9121, id="metadata-1")
     async with (
         connect() as zk,
-        Component[Any](zk, identity, None) as component,
+        Component(zk, identity) as component,
         serve(component, options) as service,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(app=service.app), base_url="http://m1"
@@ -116,9 +117,9 @@ async def test_a_copy_that_begins_to_lead_has_the_applications_that_come_along(
             while other.leader is None:
                 await other.next(other.number)
             await component.published()
-        for _ in range(200):
-            found = (await http.post("/applications", content=b"")).json()["result"]
-            if len(found) == 2:
-                break
+        found: list[dict[str, Any]] = []
+        async with asyncio.timeout(20):
+            while len(found) < 2:
+                found = (await http.post("/applications", content=b"")).json()["result"]
         assert [one["name"] for one in found] == ["align", "outbreak"]
         assert (await http.get("/status")).json()["leader"] == "metadata-1"
