@@ -142,9 +142,9 @@ def test_a_version_of_an_application_is_what_it_is(store: Store) -> None:
     assert register("1.9") is True
     assert store.read("application", {"name": "align"})["version"] == "1.10"
     assert store.read("application", {"name": "align", "version": "1.9"})["version"] == "1.9"
-    for changed in (lambda: register("1.0", flavor="dask"), lambda: register("2", user="ada")):
+    for taken in ({"version": "1.0", "flavor": "dask"}, {"version": "2", "user": "ada"}):
         with pytest.raises(RefusalError) as refused:
-            changed()
+            register(**taken)
         assert refused.value.code == "exists"
 
 
@@ -202,13 +202,14 @@ def test_the_newest_claim_counts(store: Store) -> None:
     requeue(store, 1)
     assign(store, manager="m2")
     assert write(store, "started", job_id="job", token=9, manager="m2") is True
-    for late in (
-        lambda: record(store, 7),
-        lambda: write(store, "started", job_id="job", token=7, manager="m1"),
-        lambda: write(store, "progress", job_id="job", token=7, text="late"),
-    ):
+    late: dict[str, dict[str, Any]] = {
+        "started": {"manager": "m1"},
+        "progress": {"text": "late"},
+        "record": {"state": "done", "message": "", "outputs": OUTPUTS},
+    }
+    for operation, more in late.items():
         with pytest.raises(StaleClaimError) as refused:
-            late()
+            write(store, operation, job_id="job", token=7, **more)
         assert (refused.value.token, refused.value.newest) == (7, 9)
     assert (job(store)["state"], job(store)["manager"]) == ("running", "m2")
     assert record(store, 9) == "done"
