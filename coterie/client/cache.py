@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from coterie.errors import NoAuthError, NoNodeError, ZooKeeperError
-from coterie.values import AddWatchMode, EventType, SessionState, WatchEvent, Znode
+from coterie.values import AddWatchMode, Children, EventType, SessionState, WatchEvent, Znode
 
 if TYPE_CHECKING:
     from coterie.client.client import Client
@@ -211,13 +211,16 @@ class Cache(Mapping[str, Znode]):
 
         What may not be read is as if it were not there, except for who opens the cache.
         """
-        names: set[str] | None = None
+        found: Children | None = None
         while True:
             try:
-                names = await self._look(path, whole)
+                found = await self._look(path, whole)
                 break
             except NoNodeError:
                 self._drop(path)
+                if path in self._again:
+                    # It is there by now, and what is below it may have been read already.
+                    self._again[path] = True
                 return
             except ZooKeeperError as error:
                 hidden = isinstance(error, NoAuthError)
@@ -228,24 +231,28 @@ class Cache(Mapping[str, Znode]):
                     self._failure = error
                     return
                 await asyncio.sleep(0.1)
-        if names is None:
+        if found is None:
             return
         start = path.rstrip("/") + "/"
-        gone = [child for child in self.children(path) if child not in names]
-        for child in gone:
-            self._drop(start + child)
-        for child in names:
+        names = set(found.names)
+        for child in self.children(path):
+            # One that was made after the answer may have been read before it is looked at here.
+            if child not in names and self._znodes[start + child].stat.czxid <= found.stat.pzxid:
+                self._drop(start + child)
+        for child in found.names:
             if self._holds(start + child):
                 self._refresh(start + child)
 
-    async def _look(self, path: str, whole: bool) -> set[str] | None:
-        """Read a znode; the names of its children if they are wanted."""
+    async def _look(self, path: str, whole: bool) -> Children | None:
+        """Read a znode; its children if they are wanted."""
         if not whole or self._depth == 0:
             self._keep(path, await self._client.get(path))
             return None
-        znode, names = await asyncio.gather(self._client.get(path), self._client.children(path))
+        znode, found = await asyncio.gather(
+            self._client.get(path), self._client.children_with_stat(path)
+        )
         self._keep(path, znode)
-        return set(names)
+        return found
 
     def _keep(self, path: str, znode: Znode) -> None:
         old = self._znodes.get(path)

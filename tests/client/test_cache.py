@@ -8,7 +8,9 @@ import pytest
 
 import coterie
 from coterie.client.cache import Cache, Change
+from coterie.errors import NoNodeError
 from coterie.testing.cluster import Server
+from coterie.values import Children, Znode
 from tests.conftest import Connect, until
 
 
@@ -119,3 +121,57 @@ async def test_it_says_that_it_is_old_while_nobody_is_there() -> None:
                 await asyncio.to_thread(server.start)
                 await until(lambda: cache.fresh)
                 assert cache["/a"].data == b"1"
+
+
+async def test_what_is_made_while_its_parent_is_read_stays(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect() as zk, connect() as other:
+        await zk.create("/c/a", b"1", parents=True)
+        cache = zk.cache("/c")
+        read, late = zk.children_with_stat, [True]
+
+        async def lists(path: str) -> Children:
+            """The answer is there, and looked at when the next znode is in the copy already."""
+            found = await read(path)
+            if path == "/c" and late.pop():
+                late.append(False)
+                await other.create("/c/b")
+                await other.delete("/c/a")
+                await until(lambda: "/c/b" in cache)
+            return found
+
+        monkeypatch.setattr(zk, "children_with_stat", lists)
+        async with cache:
+            await cache.at_least(other.last_zxid)
+            assert list(cache) == ["/c", "/c/b"]
+
+
+async def test_what_is_made_while_its_parent_is_missed_stays(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect() as zk, connect() as other:
+        cache = zk.cache("/c")
+        get, children = zk.get, zk.children_with_stat
+
+        async def misses(path: str) -> Znode:
+            try:
+                return await get(path)
+            except NoNodeError:
+                await other.create("/c/b", parents=True)
+                await until(lambda: "/c/b" in cache)
+                raise
+
+        async def misses_later(path: str) -> Children:
+            try:
+                return await children(path)
+            except NoNodeError:
+                await until(lambda: "/c/b" in cache)
+                await asyncio.sleep(0)
+                raise
+
+        monkeypatch.setattr(zk, "get", misses)
+        monkeypatch.setattr(zk, "children_with_stat", misses_later)
+        async with cache:
+            await cache.at_least(other.last_zxid)
+            assert list(cache) == ["/c", "/c/b"]
