@@ -54,6 +54,7 @@ FAILING: Final = "failing"
 _PAUSE_S: Final = 1.0
 _PAUSE_S_MAX: Final = 15.0
 _AGAIN_S: Final = 60.0
+_LOOKS_MAX: Final = 3
 _RECHECK_SPREAD: Final = 0.1
 
 
@@ -256,12 +257,17 @@ class Kept:
         Events tell no zxid before Apache's 3.9, and a set has none of its own that a departure
         would change. Events of what came before the answer to a read come before it, too.
         """
-        if isinstance(self.one, ServersFile) and view.number != self._numbered:
+        if not isinstance(self.one, ServersFile):
+            return view.value
+        for _ in range(_LOOKS_MAX):
+            if view.number == self._numbered:
+                break
             self._numbered = view.number
             with suppress(ZooKeeperError):
                 await zk.exists("/")
             self._zxid = zk.last_zxid
-            return await view.at_least(0)
+            # What has changed meanwhile is of a later txn.
+            await view.at_least(0)
         return view.value
 
     async def _wait(self, view: View[Offer], number: int, until_s: float) -> bool:
