@@ -21,14 +21,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
 from coterie.errors import (
     GrantLostError,
+    NodeExistsError,
     NoNodeError,
     NotEmptyError,
+    OutcomeUnknown,
 )
 from coterie.recipes.claim import Claim, ClaimGrant, DoneAlready
 from coterie.recipes.lock import standing
@@ -171,7 +174,16 @@ class _Patient(Claim):
         self._patience_s = patience_s
 
     async def acquire(self, timeout_s: float | None = None) -> ClaimGrant:
+        # A container goes by itself after the last claim below it, also after one that died.
+        with suppress(NodeExistsError, OutcomeUnknown):
+            await self.zk.create(self.path, container=True, parents=True)
         return await super().acquire(self._patience_s if timeout_s is None else timeout_s)
+
+    async def release(self, grant: ClaimGrant) -> None:
+        await super().release(grant)
+        # As soon as may be, if nobody waits.
+        with suppress(NoNodeError, NotEmptyError, *PASSING):
+            await self.zk.delete(self.path)
 
 
 # What others ask

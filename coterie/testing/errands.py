@@ -28,6 +28,7 @@ from coterie.recipes.read_write_lock import ReadWriteLock
 from coterie.recipes.semaphore import Semaphore
 from coterie.testing.deciding_errands import Barring, Deciding
 from coterie.testing.errand import Errand, guard_of, make
+from coterie.testing.gateway_errands import StandingBy, Working
 from coterie.testing.guard import Guard
 from coterie.testing.history import Violation
 from coterie.testing.programs import DOCUMENTED, Program, Work
@@ -522,4 +523,6 @@ ERRANDS: Final[dict[str, type[Errand]]] = {
     "keying": Keying,
     "deciding": Deciding,
     "barring": Barring,
+    "standing-by": StandingBy,
+    "working": Working,
 }

@@ -123,6 +123,17 @@ async def test_who_dies_is_succeeded_and_records_nothing(
         assert store.ends() == [("by the second", second.token)]
 
 
+async def test_who_leaves_without_settling_leaves_it_to_the_next(connect: Connect) -> None:
+    async with connect() as zk, connect() as other:
+        async with JobClaim(zk, JOB) as claim:
+            waiter = _wait(other)
+            await crowd(zk, PATH, 2)
+        next_one = await waiter
+        assert next_one.token > claim.token
+        await next_one.leave(None)
+        assert await claimed(zk) == []
+
+
 async def test_the_block_of_who_loses_it_is_cancelled(connect: Connect) -> None:
     async with connect() as zk, connect() as other:
         claim = JobClaim(zk, JOB)

@@ -1,0 +1,155 @@
+"""What a gateway's components promise each other: what breaks it ends a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+
+import pytest
+
+from coterie.gateway import claims
+from coterie.gateway.claims import JobClaim
+from coterie.gateway.fencing import SQLFence
+from coterie.gateway.standby import Standby
+from coterie.testing.errand import Errand
+from coterie.testing.gateway_errands import StandingBy, Working
+from coterie.testing.history import Violation
+from coterie.testing.recipes import RecipeSimulation, plan_of
+
+
+def _quiet(errand: type[Errand]) -> RecipeSimulation:
+    plan = dataclasses.replace(plan_of(1, 1), faults=frozenset({"clock"}), clients=3)
+    simulation = RecipeSimulation(1, plan, errand=errand)
+    for program in simulation.programs:
+        program.rounds = 1
+    return simulation
+
+
+def _standing_by() -> tuple[RecipeSimulation, StandingBy]:
+    simulation = _quiet(StandingBy)
+    simulation.run()
+    assert isinstance(simulation.errand, StandingBy)
+    return simulation, simulation.errand
+
+
+def _working() -> tuple[RecipeSimulation, Working]:
+    simulation = _quiet(Working)
+    simulation.run()
+    assert isinstance(simulation.errand, Working)
+    return simulation, simulation.errand
+
+
+def test_all_lead_and_one_does_in_the_end() -> None:
+    simulation, errand = _standing_by()
+    assert len(simulation.programs) <= len(errand.told) <= errand.writes
+    assert errand.leads() is None
+    assert simulation.marks["a leader has resigned"] >= len(simulation.programs)
+
+
+def test_all_jobs_end() -> None:
+    simulation, errand = _working()
+    assert len(errand.settled) >= len(simulation.programs)
+    assert errand.waiting() == []
+    assert errand.left() == []
+
+
+def test_the_store_refuses_what_is_stale_and_nothing_else() -> None:
+    simulation, errand = _standing_by()
+    store, newest = errand.store, errand.store.newest["lead"]
+    with pytest.raises(claims.GrantLostError):
+        store._let_in("lead", newest - 1, lambda cursor: None)
+    assert simulation._violation is None
+    # One that is as new as the newest, and is refused.
+    with SQLFence("lead").writing(store._connection, newest + 1):
+        pass
+    with pytest.raises(claims.GrantLostError):
+        store._let_in("lead", newest, lambda cursor: None)
+    assert "is refused as stale" in str(simulation._violation)
+
+
+def test_a_store_without_a_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation, errand = _standing_by()
+    monkeypatch.setattr(SQLFence, "_let_in", lambda self, cursor, token: None)
+    errand.store._let_in("lead", errand.store.newest["lead"] - 1, lambda cursor: None)
+    assert "was let in after" in str(simulation._violation)
+
+
+def test_what_was_said_of_writes() -> None:
+    _, errand = _standing_by()
+    errand.end()
+    errand.refused.add(1)
+    with pytest.raises(Violation, match="was refused, it was said"):
+        errand.end()
+    errand.told.add(errand.writes + 1)
+    with pytest.raises(Violation, match="was made, it was said"):
+        errand.end()
+
+
+def test_the_order_of_writes() -> None:
+    _, errand = _standing_by()
+    _change(errand.store._connection, "INSERT INTO writes VALUES (99, 1)")
+    with pytest.raises(Violation, match="order of the tokens"):
+        errand.end()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO ends SELECT * FROM ends LIMIT 1",
+        "DELETE FROM ends WHERE job = 'job 1'",
+        "DELETE FROM jobs WHERE id = 'job 1'",
+        "INSERT INTO ends VALUES ('job 99', 1)",
+    ],
+)
+def test_each_job_ends_once(change: str) -> None:
+    _, errand = _working()
+    errand.end()
+    _change(errand.store._connection, change)
+    with pytest.raises(Violation, match=r"job \d+ is there"):
+        errand.end()
+
+
+def test_what_was_said_of_jobs() -> None:
+    simulation, errand = _working()
+    errand.check_ended("job 1")
+    assert simulation._violation is None
+    _change(errand.store._connection, "DELETE FROM ends WHERE job = 'job 1'")
+    errand.check_ended("job 1")
+    assert "was said to be done" in str(simulation._violation)
+
+
+def test_who_sees_nobody_is_not_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sees_nothing(self: Standby) -> None:
+        return
+
+    monkeypatch.setattr(Standby, "_observe", sees_nothing)
+    simulation = _quiet(StandingBy)
+    with pytest.raises(Violation, match="is not served"):
+        simulation.run()
+
+
+def test_who_has_resigned_and_goes_on_leading(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resigns(self: Standby) -> bool:
+        grant = self._grant
+        assert grant is not None
+        await grant.give_back()
+        return True
+
+    monkeypatch.setattr(Standby, "resign", resigns)
+    monkeypatch.setattr(Standby, "leading", property(lambda self: self._grant))
+    with pytest.raises(Violation):
+        _quiet(StandingBy).run()
+
+
+def test_who_settles_though_it_was_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def record(self: JobClaim, step: object, unknown: object) -> None:
+        return
+
+    monkeypatch.setattr(JobClaim, "_record", record)
+    with pytest.raises(Violation):
+        _quiet(Working).run()
+
+
+def _change(connection: sqlite3.Connection, statement: str) -> None:
+    with connection:
+        connection.execute(statement)
