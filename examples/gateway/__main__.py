@@ -12,7 +12,6 @@ import asyncio
 import fcntl
 import logging
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from coterie.cli import ensemble
 from coterie.gateway.directory import Directory
 from examples.gateway.check import check
 from examples.gateway.control import control
+from examples.gateway.ports import Ports
 from examples.gateway.process import HOST, ROOT, VERSION, serving
 from examples.gateway.supervisor import Child, Spec, Supervisor, python
 
@@ -41,7 +41,7 @@ COUNTS: Final[Sequence[tuple[str, str, int]]] = (
 """The kind, the flavor and how many there are."""
 
 _PORTS: Final = {"api": 9101, "metadata": 9121, "scheduler": 9141, "manager": 9161}
-_PORTS_MAX: Final = 200
+_ENSEMBLE_STEP: Final = 10
 _READY_S_MAX: Final = 60.0
 _POLL_S: Final = 0.1
 
@@ -75,13 +75,14 @@ class Gateway:
         self.supervisor = Supervisor(plan.data / "logs")
         self.control_port = 0
         self._stack = AsyncExitStack()
-        self._ports: set[int] = set()
+        self._ports = Ports()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             plan = self.plan
             plan.data.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_alone(plan.data / "lock"))
+            stack.enter_context(self._ports)
             await stack.enter_async_context(self.supervisor)
             app = control(self.supervisor, self.add)
             self.control_port = await stack.enter_async_context(serving(app, HOST, plan.control))
@@ -99,10 +100,14 @@ class Gateway:
     def _start_servers(self) -> None:
         place = self.plan.data / "ensemble"
         try:
-            if not any(place.glob("server-*")):
+            if any(place.glob("server-*")):
+                servers, _ = ensemble.find(place)
+                self._hold(servers[0].port, len(servers))
+            else:
                 count = ensemble.SERVERS
-                ensemble.lay_out(place, count, 0, ensemble.free_ports(count, None))
-            servers, _ = ensemble.find(place)
+                port = self._ports.take(ensemble.PORT, _ENSEMBLE_STEP, count)
+                ensemble.lay_out(place, count, 0, ensemble.free_ports(count, port))
+                servers, _ = ensemble.find(place)
         except ensemble.CommandError as error:
             raise LaunchError(str(error)) from None
         for server in servers:
@@ -114,6 +119,15 @@ class Gateway:
             )
         self.hosts = ensemble.connect_string(servers)
 
+    def _hold(self, port: int, count: int) -> None:
+        """Have the ports of an ensemble that was laid out before.
+
+        Raises `LaunchError`: its components would talk to the ensemble that is there.
+        """
+        if not self._ports.hold(port):
+            raise LaunchError(f"another gateway has the port {port}, which is of this data, too")
+        ensemble.free_ports(count, port)
+
     def add(self, kind: str, flavor: str = "", version: str = "") -> Child:
         """Start one more of a kind. Raises `ValueError` for a kind that is not known."""
         if (kind, flavor) not in [(known, its) for known, its, _ in COUNTS]:
@@ -124,8 +138,7 @@ class Gateway:
             number += 1
         name = f"{stem}-{number}"
         first = self.plan.port if kind == "portal" else _PORTS[kind]
-        port = _free_port(first, self._ports)
-        self._ports.add(port)
+        port = self._ports.take(first)
         version = version or self.plan.version
         words = ["--hosts", self.hosts, "--host", HOST, "--port", str(port), "--name", name]
         words += ["--data", str(self.plan.data), "--version", version, "--root", self.plan.root]
@@ -201,23 +214,6 @@ def _alone(path: Path) -> Iterator[None]:
         except OSError:
             raise LaunchError(f"another gateway runs with {path.parent}") from None
         yield
-
-
-def _free_port(first: int, taken: set[int]) -> int:
-    for port in range(first, first + _PORTS_MAX):
-        if port not in taken and _is_free(port):
-            return port
-    raise LaunchError(f"no port from {first} on is free")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 # The command
