@@ -44,6 +44,7 @@ SPEAKS: Final = {"metadata": ">=1,<3", MANAGER: ">=1,<3"}
 
 _ANSWER_S_MAX: Final = 2.0
 _OK: Final = (202, 409)
+_SHUNNED_S: Final = 1.0
 
 log = logging.getLogger("gateway.scheduler")
 
@@ -125,6 +126,8 @@ class Scheduler:
         self._http = inside(_ANSWER_S_MAX)
         self._applications: dict[tuple[str, str], dict[str, Any]] = {}
         """As they were read: a version never changes."""
+        self._shunned: dict[str, float] = {}
+        """Who did not take a job, and until when it gets none: the directory may not know yet."""
         self.turns = 0
 
     async def close(self) -> None:
@@ -184,7 +187,10 @@ class Scheduler:
     def _choose(self, turn: Turn, job: dict[str, Any]) -> Instance | None:
         """A manager of the job's flavor and of a version that is spoken here, with room."""
         found = self._component.directory.find(MANAGER, flavor=job["flavor"])
-        found = [one for one in found if turn.has_room(one)]
+        now_s = asyncio.get_running_loop().time()
+        found = [
+            one for one in found if turn.has_room(one) and self._shunned.get(one.id, 0.0) <= now_s
+        ]
         return turn.least_given(found) if found else None
 
     async def _works_on(self, manager: Instance) -> set[str] | None:
@@ -214,6 +220,7 @@ class Scheduler:
             if answer.status_code in _OK:
                 return
             why = f"{manager.id} does not take it: {answer.status_code}"
+        self._shunned[manager.id] = asyncio.get_running_loop().time() + _SHUNNED_S
         await self._metadata.requeue(job["id"], token, attempt, why, lost=False)
 
     async def _application(self, job: dict[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from coterie.recipes.key_store import StaleError
 from examples.gateway.api import Api, Settings, make
 from examples.gateway.application import Application, Input, Output
 from examples.gateway.files import DataStore
-from examples.gateway.metadata_client import Metadata, RefusedError, UnavailableError
-from examples.gateway.store import RefusalError, Store
+from examples.gateway.store import Store
 from examples.gateway.tokens import Checker, Issuer, Signed, TokenError
+from tests.examples.gateway.direct import Direct
 
 pytestmark = pytest.mark.gateway
 
@@ -30,24 +30,6 @@ SORT = Application(
 )
 LINES = {"lines": ("lines.txt", b"b\na\n")}
 AT = "/api/v1/experiments"
-
-
-class Direct(Metadata):
-    """The metadata servers without any server: the store itself."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.away = False
-
-    async def _ask(self, operation: str, arguments: dict[str, Any], *, writes: bool) -> Any:
-        if self.away:
-            raise UnavailableError("nobody leads")
-        try:
-            if writes:
-                return self.store.write(1, operation, arguments)
-            return self.store.read(operation, arguments)
-        except RefusalError as refusal:
-            raise RefusedError(refusal.status, refusal.code, str(refusal)) from None
 
 
 class Names:
