@@ -16,6 +16,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, Self
 
@@ -36,6 +37,7 @@ _WATCHED_PAUSE_S: Final = 0.5
 _IDLE_PAUSE_S: Final = 2.0
 _ANSWER_S_MAX: Final = 1.0
 _ANSWER_BYTES_MAX: Final = 65_536
+HEARTBEAT_S: Final = 2.0
 _EVENTS_MAX: Final = 50
 JOBS_MAX: Final = 60
 """How many of the newest jobs are followed."""
@@ -96,6 +98,7 @@ class Live:
         if self._ask_jobs is not None:
             asked.append(self._look_at_jobs)
         self._look()
+        self._note("the portal began to watch", "joined")
         self._tasks = [asyncio.create_task(self._again(look)) for look in asked]
         self._tasks.append(asyncio.create_task(self._turns()))
         return self
@@ -119,13 +122,16 @@ class Live:
         return self._picture.as_json() | {"events": list(self._events)}
 
     async def changes(self) -> AsyncIterator[str]:
-        """The state as JSON: at once, and whenever it changed."""
+        """The state as JSON: at once, whenever it changed, and every few seconds all the same: who
+        hears nothing knows that nobody speaks."""
         self._watchers += 1
         try:
             while not self.closed:
                 news = self._news
                 yield json.dumps(self.state())
-                await news.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await news.wait()
         finally:
             self._watchers -= 1
 

@@ -126,7 +126,31 @@ class FakeGateway:
     processes: dict[str, Process] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     cluster: Cluster | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    served: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    unwanted: asyncio.Event = field(default_factory=asyncio.Event)
     pids: Iterator[int] = field(default_factory=lambda: itertools.count(4101))
+
+    # The portal
+
+    async def serve(self, app: Starlette, port: int) -> None:
+        """Serve it while it is wanted, always at the same port."""
+        self.loop = asyncio.get_running_loop()
+        self.wanted.set()
+        while True:
+            await self.wanted.wait()
+            async with serving(app, "127.0.0.1", port) as port:
+                self.url = f"http://127.0.0.1:{port}"
+                self.served.set()
+                await self.unwanted.wait()
+
+    def let_portal(self, serve: bool) -> None:
+        """Let it serve or not, from any thread."""
+        assert self.loop is not None
+        first, then = (self.unwanted, self.wanted) if serve else (self.wanted, self.unwanted)
+        self.loop.call_soon_threadsafe(first.clear)
+        self.loop.call_soon_threadsafe(then.set)
 
     # The API
 
@@ -378,9 +402,10 @@ async def playing(gateway: FakeGateway, port: int = 0) -> AsyncIterator[None]:
             Live(zk, directory, cluster.hosts, processes=processes, jobs=jobs)
         )
         app = application(live, ApiServers(directory, http), http, f"127.0.0.1:{control}")
-        served = await stack.enter_async_context(serving(app, "127.0.0.1", port))
+        served = asyncio.create_task(gateway.serve(app, port))
         stack.callback(live.close)
-        gateway.url = f"http://127.0.0.1:{served}"
+        stack.callback(served.cancel)
+        await gateway.served.wait()
         try:
             yield
         finally:

@@ -117,7 +117,7 @@ async def test_who_does_not_answer_leaves_the_last_answer(coterie_hosts: str) ->
 async def test_a_press_of_the_button_is_in_the_log(coterie_hosts: str) -> None:
     async with _following(coterie_hosts) as (live, _):
         live.killed("api-1")
-        (event,) = live.state()["events"]
+        event, _ = live.state()["events"]
         assert (event["text"], event["kind"]) == ("api-1 was killed with -9 by hand", "killed")
 
 

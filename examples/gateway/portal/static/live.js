@@ -6,14 +6,15 @@ import { CROWN, Drawing, describe } from "./draw.js";
 import { deadly, killProcess } from "./kill.js";
 import { showTop } from "./top.js";
 
-const SILENCE_MS = 3000;
+// The portal says something every two seconds.
+const SILENCE_MS = 5000;
 const COPIES = 4;
 const JOBS_SHOWN = 8;
 const COUNTED = ["queued", "assigned", "running", "done", "failed", "cancelled"];
 
 const byId = (id) => document.getElementById(id);
 let heard = null;
-let connected = false;
+let source = null;
 
 async function kill(name) {
   const wrong = await killProcess(name);
@@ -111,7 +112,7 @@ function age() {
   const old = byId("old");
   const silent_ms = heard === null ? 0 : performance.now() - heard.at;
   let text = "";
-  if (!connected && silent_ms > SILENCE_MS) {
+  if (silent_ms > SILENCE_MS) {
     text = `The portal does not answer. This is what it said at ${clock(heard.told)}, ${Math.round(silent_ms / 1000)} s ago.`;
   } else if (heard && heard.stale_s > 0) {
     const seconds = heard.stale_s + Math.round(silent_ms / 1000);
@@ -123,19 +124,18 @@ function age() {
 }
 
 function follow() {
-  const source = new EventSource("/live/events");
+  source?.close();
+  source = new EventSource("/live/events");
+  const mine = source;
   source.onmessage = (message) => {
     const state = JSON.parse(message.data);
-    connected = true;
     heard = { at: performance.now(), told: new Date().toISOString(), stale_s: state.stale_s };
     draw(state);
     age();
   };
   source.onerror = () => {
-    connected = false;
-    if (heard) heard.at = Math.max(heard.at, performance.now() - 60_000 * 60);
     // A browser connects again by itself, but not after an answer that was an error.
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 1000);
+    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === source && follow(), 1000);
   };
 }
 
@@ -167,4 +167,8 @@ async function runSamples() {
 showTop("/");
 byId("run").addEventListener("click", runSamples);
 setInterval(age, 500);
+setInterval(() => {
+  // A connection may be dead without a word of it.
+  if (heard && performance.now() - heard.at > 2 * SILENCE_MS) follow();
+}, SILENCE_MS);
 follow();
