@@ -95,8 +95,9 @@ async def test_a_session_that_ends_meanwhile_begins_it_again(
             looks += 1
             await look()
             if looks == 1:
+                ended = zk.session_id
                 await expire(zk)
-                await until(lambda: zk.state.connected and mine.present)
+                await until(lambda: mine.present and zk.session_id != ended)
 
         services.look = expired  # type: ignore[method-assign]
         admitted = await admit(services, mine)

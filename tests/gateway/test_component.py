@@ -241,6 +241,7 @@ async def test_a_storm_of_reports_costs_few_writes(connect: Connect) -> None:
     zk = connect()
     storm = Component(zk, _identity(), root="/g", report_every_s=0.5)
     async with zk, storm as me:
+        began_s = asyncio.get_running_loop().time()
         for number in range(1000):
             await me.report(load=number, jobs=number, healthy=number > 0)
         await me.report(load=0.5, healthy=False)
@@ -250,7 +251,9 @@ async def test_a_storm_of_reports_costs_few_writes(connect: Connect) -> None:
         assert me.directory.find("worker") == []
         stat = await zk.exists(me.directory.place(told))
         assert stat is not None
-        assert stat.version <= 3
+        # One to serve, one at once, one at the end, and those of the time that it took.
+        took_s = asyncio.get_running_loop().time() - began_s
+        assert stat.version <= 3 + took_s / 0.5
 
 
 @pytest.mark.parametrize("key", ["state", "zone", "speaks", "problem"])
@@ -336,7 +339,7 @@ async def test_work_goes_on_while_the_ensemble_is_away(
     ):
         await asyncio.to_thread(coterie_server.stop)
         await eventually(lambda: not me.directory.fresh)
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(3):
             await me.report(load=5)
             assert me.settings.current == Settings(4)
             assert (await me.partner("worker")).id == me.id
@@ -353,7 +356,7 @@ async def test_one_can_leave_while_the_ensemble_is_away(
         async with Component(zk, _identity()) as me:
             await asyncio.to_thread(coterie_server.stop)
             await eventually(lambda: not me.directory.fresh)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(3):
                 await me.leave(None)
             me = Component(zk, _identity())
             entering = asyncio.create_task(me.enter())
