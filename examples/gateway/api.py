@@ -25,7 +25,7 @@ from fastapi import Body, Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coterie.gateway.component import Component
 from coterie.recipes.key_store import KeyStore, StaleError
@@ -391,22 +391,33 @@ def _errors(app: FastAPI, api: Api) -> None:
         return answer(500, "internal", "a fault of this server, which is in its log")
 
 
-class Counted:
-    """An app, and how many requests it is at."""
+class Bounded:
+    """An app that reads no more than some bytes of a request; and how many it is at."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, bytes_max: Callable[[], int]) -> None:
         self._app = app
+        self._bytes_max = bytes_max
         self.requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        left = self._bytes_max()
+
+        async def some() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise ProblemError(413, "too_large", f"more than {self._bytes_max()} bytes")
+            return message
+
         self.requests += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, some, send)
         finally:
             self.requests -= 1
 
 
-async def _report(component: Component[Any], counted: Counted) -> NoReturn:
+async def _report(component: Component[Any], counted: Bounded) -> NoReturn:
     last = -1
     while True:
         if counted.requests != last:
@@ -441,7 +452,7 @@ async def serve(component: Component[Settings], options: Options) -> AsyncIterat
         files = DataStore(options.files)
         checker = Checker(keys)
         api = Api(lambda: settings.current, metadata, files, issuer, checker, cancel_at)
-        counted = Counted(make(api, options.version))
+        counted = Bounded(make(api, options.version), lambda: settings.current.upload_bytes_max)
         reporting = asyncio.ensure_future(_report(component, counted))
         stack.callback(reporting.cancel)
         yield Service(counted)

@@ -32,6 +32,8 @@ LOST_MAX: Final = 10
 LOG_CHARACTERS_MAX: Final = 20_000
 LIST_MAX: Final = 500
 
+_BUSY_S_MAX: Final = 10.0
+
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS applications (
     name TEXT NOT NULL, version TEXT NOT NULL, told TEXT NOT NULL,
@@ -101,7 +103,7 @@ class Store:
     """One connection to the database in a file, which is made if it is not there."""
 
     def __init__(self, path: Path | str) -> None:
-        self._connection = sqlite3.connect(str(path), timeout=5.0)
+        self._connection = sqlite3.connect(str(path), timeout=_BUSY_S_MAX)
         self._connection.row_factory = sqlite3.Row
         # Readers do not wait for the writer, nor it for them; a commit is on the disk.
         self._connection.execute("PRAGMA journal_mode = WAL")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from coterie.recipes.key_store import StaleError
-from examples.gateway.api import Api, Settings, make
+from examples.gateway.api import Api, Bounded, Settings, make
 from examples.gateway.application import Application, Input, Output
 from examples.gateway.files import DataStore
 from examples.gateway.store import Store
@@ -65,7 +65,8 @@ class World:
             cast(Checker, names),
             self._cancel_at,
         )
-        transport = httpx.ASGITransport(app=make(api, "1.0.0"), raise_app_exceptions=False)
+        app = Bounded(make(api, "1.0.0"), lambda: self.settings.upload_bytes_max)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(
             transport=transport,
             base_url="http://api",
@@ -187,6 +188,15 @@ async def test_too_much_is_refused_and_not_stored(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         gateway.settings = replace(gateway.settings, upload_bytes_max=3)
         assert error(await gateway.submit())[:2] == (413, "too_large")
+
+        async def endless() -> AsyncIterator[bytes]:
+            for part in (b"--x\r\n", *[b"a" * 1000] * 1000):
+                yield part
+            pytest.fail("it has read all of it")
+
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await gateway.http.post(AT, content=endless(), headers=headers)
+        assert error(answer)[:2] == (413, "too_large")
         assert not gateway.files.folder.exists() or not gateway.stored()
 
 
