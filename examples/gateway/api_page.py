@@ -25,13 +25,20 @@ def render(openapi: Mapping[str, Any], description_at: str) -> str:
         '<meta name=viewport content="width=device-width">',
         f"<title>{escape(info['title'])}</title><style>{_STYLE}</style>",
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>",
-        *(f"<p>{escape(line)}</p>" for line in info.get("description", "").split("\n\n")),
+        *(_paragraph(text) for text in info.get("description", "").strip().split("\n\n")),
         f'<p><a href="{escape(description_at)}">OpenAPI description</a></p>',
     ]
     for path, verbs in openapi["paths"].items():
         for verb, operation in verbs.items():
             parts.append(_operation(path, verb.upper(), operation))
     return "\n".join(parts)
+
+
+def _paragraph(text: str) -> str:
+    """What is written as in our docstrings: sentences, and perhaps a list after them."""
+    first, *items = text.split("\n- ")
+    listed = "".join(f"<li>{escape(item)}</li>" for item in items)
+    return f"<p>{escape(first)}</p>" + (f"<ul>{listed}</ul>" if listed else "")
 
 
 def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> str:
