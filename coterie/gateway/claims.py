@@ -212,8 +212,8 @@ async def claimed(zk: Client, *, root: str = _ROOT) -> list[str]:
 
 
 async def forget(zk: Client, job_id: str, *, root: str = _ROOT) -> bool:
-    """Clear away what is left of a job that is settled; whether nothing is left. Who works on it,
-    or waits, is left in peace. For what a crash between two steps has left behind."""
+    """Clear away what a crash between two steps has left of a job; whether nothing is left. Who
+    works on it, or waits, is left in peace."""
     return await _clear(zk, _path(root, job_id))
 
 
@@ -246,16 +246,22 @@ async def _give_up(zk: Client, grant: ClaimGrant, path: str) -> None:
 
 
 async def _clear(zk: Client, path: str) -> bool:
+    """Whether nothing is left: of the record, and of the znode where nobody stands."""
+    recorded = True
     while not zk.over:
         change = zk.transaction()
-        change.delete(f"{path}/done").delete(path)
+        if recorded:
+            change.delete(f"{path}/done")
+        change.delete(path)
         try:
             await change.commit()
             return True
         except NotEmptyError:
             return False
         except NoNodeError:
-            return await zk.exists(path) is None
+            if not recorded:
+                return True
+            recorded = False
         except PASSING:
             await asyncio.sleep(_PAUSE_S)
     return False

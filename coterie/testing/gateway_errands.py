@@ -416,8 +416,7 @@ class _Worker(Work):
     def enough(self) -> bool:
         errand = self._errand
         served = all(program.served for program in self.program.simulation.programs)
-        records = any(path.endswith(b"/done") for path in errand.left())
-        return served and errand.store.idle and not errand.waiting() and not records
+        return served and errand.store.idle and not errand.waiting() and not errand.left()
 
     def settled(self) -> bool:
         errand = self._errand

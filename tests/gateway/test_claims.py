@@ -283,6 +283,10 @@ async def test_what_a_crash_has_left_is_forgotten(connect: Connect) -> None:
         with pytest.raises(DoneAlready):
             await JobClaim(zk, JOB).enter()
         await children_until(zk, "/gateway/claims", lambda names: not names)
+        # One who died where another had just cleared away the container.
+        await zk.create(PATH)
+        assert await forget(zk, JOB)
+        assert await claimed(zk) == []
 
 
 async def test_who_works_is_not_forgotten(connect: Connect) -> None:
