@@ -335,7 +335,7 @@ def import_(**given: Any) -> None:
     """Make the znodes that `coterie export` wrote, from FILE or standard input.
 
     Ephemeral znodes and what is under /zookeeper are skipped. A root behind the --hosts puts them
-    elsewhere. With --into they keep their versions, zxids and times.
+    elsewhere. With --into they keep their versions, zxids, times and quotas.
 
     \b
     Examples:

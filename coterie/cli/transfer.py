@@ -3,7 +3,7 @@
 What is exported from a server is read znode by znode while others write; from a data directory it
 is one state. What is under /zookeeper, and what belongs to a session, is not imported: servers and
 sessions make those. Into a server znodes are made anew, with data, ACL and kind; into a new data
-directory they come with their versions, zxids and times.
+directory they come with their versions, zxids, times and quotas.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from coterie.values import ACL, OPEN_ACL, ACLs, Id
 
 _AT_ONCE: Final = 128
 _OWN: Final = "/zookeeper"
+_QUOTAS: Final = "/zookeeper/quota/"
 _MODES: Final = ("persistent", "container", "persistent_ttl")
 _EPHEMERAL: Final = "ephemeral"
 
@@ -135,11 +136,13 @@ def _entry(entry: Any) -> ACL:
     return ACL(perms, Id(str(entry["scheme"]), str(entry["id"])))
 
 
-def wanted(lines: Iterable[Line], skipped: list[str]) -> list[Line]:
+def wanted(lines: Iterable[Line], skipped: list[str], *, quotas: bool = False) -> list[Line]:
     """What is to be made, each before what is below it; what is not goes into `skipped`."""
     found: list[Line] = []
     for line in lines:
-        if line.mode == _EPHEMERAL or line.path == _OWN or line.path.startswith(f"{_OWN}/"):
+        is_own = line.path == _OWN or line.path.startswith(f"{_OWN}/")
+        is_quota = quotas and line.path.startswith(_QUOTAS)
+        if line.mode == _EPHEMERAL or (is_own and not is_quota):
             skipped.append(line.path)
         else:
             found.append(line)
@@ -214,7 +217,7 @@ def import_files(lines: list[Line], to: str, as_json: bool) -> int:
     skipped: list[str] = []
     tree = Tree()
     now_ms = SystemClock().wall_ms()
-    for line in wanted(lines, skipped):
+    for line in wanted(lines, skipped, quotas=True):
         try:
             tree.restore(line.path.encode("utf-8", "surrogateescape"), _node(line, now_ms))
         except NoNodeError:

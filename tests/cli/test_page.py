@@ -1,9 +1,13 @@
-"""The page about the command line: its console blocks show what the commands say."""
+"""The pages about the command line: their console blocks show what the commands say.
+
+A block runs in a folder that has a data directory of Apache's in `data`.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +17,11 @@ import click
 import pytest
 
 from coterie.cli.main import cli
+from tests.golden.packets import HERE
 
-_PAGE = (Path(__file__).parent.parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
-_BLOCKS = re.findall(r"^```console run\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
+_DOCS = Path(__file__).parent.parent.parent / "docs"
+_PAGES = {name: (_DOCS / name).read_text(encoding="utf-8") for name in ("cli.md", "tools.md")}
+_BLOCK = re.compile(r"^```console run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Example(NamedTuple):
@@ -46,24 +52,33 @@ def environment(tmp_path: Path, coterie_hosts: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_console_blocks_show_what_the_commands_say(environment: dict[str, str]) -> None:
-    examples = [example for block in _BLOCKS for example in _examples(block)]
+@pytest.mark.parametrize("page", _PAGES)
+def test_the_console_blocks_show_what_the_commands_say(
+    page: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    examples = [example for block in _BLOCK.findall(_PAGES[page]) for example in _examples(block)]
     assert len(examples) > 20
+    data = tmp_path / "data" / "version-2"
+    data.mkdir(parents=True)
+    for name in ("log.1", "snapshot.93"):
+        shutil.copy(HERE / name, data)
     for typed, shown in examples:
         run = subprocess.run(
             ["sh", "-c", typed],
             env=environment,
+            cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
         assert run.stdout.rstrip("\n") == shown, typed
-    clean_up = ["coterie", "rm", "-r", "--yes", "--auth", "digest:me:secret", "/config"]
+    clean_up = ["coterie", "rm", "-rf", "--yes", "--auth", "digest:me:secret", "/config"]
     subprocess.run(clean_up, env=environment, check=True)
 
 
-def test_every_command_for_znodes_is_on_the_page() -> None:
+def test_every_command_is_on_a_page() -> None:
     context = click.Context(cli)
+    text = "".join(path.read_text(encoding="utf-8") for path in _DOCS.rglob("*.md"))
     for name in set(cli.list_commands(context)) - {"serve", "ensemble", "simulate"}:
-        assert re.search(rf"\b{name}\b", _PAGE), name
+        assert re.search(rf"\b{name}\b", text), name

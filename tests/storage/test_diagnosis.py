@@ -14,9 +14,11 @@ from coterie.core.tree import Tree
 from coterie.ensemble import Ensemble
 from coterie.storage import diagnosis, snapshot
 from coterie.storage.diagnosis import Diagnosis, Level
+from coterie.storage.errors import StorageFailedError
 from coterie.storage.overlay import Overlay
 from coterie.storage.repair import Begin, Cut, Settle, Split, Take, Write, carry_out
 from coterie.storage.segment import HEADER, record
+from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
 from coterie.testing.files import FakeFiles
 from coterie.wire.txns import Txn
@@ -30,7 +32,7 @@ class Served:
     """A directory with snapshots 0, a and 14 (hexadecimal), each with ten txns behind it."""
 
     def __init__(self) -> None:
-        _, self.files = disk()
+        self.disk, self.files = disk()
         store = Store(self.files, _CONFIG, Random(1))
         self.author = Author(0, store.recover())
         self.written: list[Txn] = []
@@ -271,6 +273,30 @@ def test_what_a_full_disk_left_of_our_own_snapshot() -> None:
     _starts(found)
     assert "unfinished.snapshot.1e.nodes: what a crash left" in _whats(found, Level.NOTE)
     assert found.healthy
+
+
+def _write(writer: SnapshotWriter) -> None:
+    while not writer.step(2):
+        pass
+    writer.finish()
+
+
+@pytest.mark.parametrize("room", [0, 100, 500, 900])
+def test_a_full_disk_in_the_middle_of_a_snapshot_that_a_crash_ends(room: int) -> None:
+    served = Served()
+    store = Store(served.files, _CONFIG, Random(1))
+    tree = store.recover()
+    served.disk.capacity = served.disk.used + room
+    writer = store.begin_snapshot(tree)
+    with pytest.raises(StorageFailedError):
+        _write(writer)
+    served.disk.crash(Random(room))
+    served.disk.capacity = None
+    served.files = served.disk.mount()
+    found = served.diagnose()
+    _starts(found)
+    assert found.healthy
+    assert (found.plan, found.lost) == ([], None)
 
 
 def test_all_snapshots_damaged_and_all_of_the_log() -> None:
