@@ -394,10 +394,14 @@ class Agent:
 
     async def _beat(self) -> None:
         while True:
-            for one in self._kept.values():
-                one.beat()
-            self._take_confirmations()
-            self._write_status()
+            try:
+                for one in self._kept.values():
+                    one.beat()
+                self._take_confirmations()
+                self._write_status()
+            except Exception:
+                # Without a beat there is no alarm.
+                log.exception("the agent's beat")
             await asyncio.sleep(BEAT_S)
 
     def _write_status(self) -> None:
@@ -415,7 +419,7 @@ class Agent:
 
     def _confirm(self, data: bytes) -> None:
         try:
-            path, offered = json.loads(data)
+            path, offered = map(str, json.loads(data))
         except (ValueError, TypeError):
             return
         one = self._kept.get(path)

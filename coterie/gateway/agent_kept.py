@@ -268,7 +268,8 @@ class Kept:
             self._zxid = zk.last_zxid
             # What has changed meanwhile is of a later txn.
             await view.at_least(0)
-        return view.value
+        # After an outage the copy may know more than the view has made of it.
+        return await view.at_least(0)
 
     async def _wait(self, view: View[Offer], number: int, until_s: float) -> bool:
         """For news, a nudge or a time; whether no news will come any more."""
@@ -306,6 +307,10 @@ class Kept:
                 return await self._tell(wish, offer)
             return None
         verdict = self._rail.verdict(now_s)
+        if verdict.write and isinstance(self.one, ServersFile) and not self.fresh:
+            # It was so when a server was last heard, and may not be any more.
+            self._note(WAITING, "no server tells whether it is still so")
+            return now_s + _PAUSE_S_MAX
         if not verdict.write and (patient or verdict.held or not wish.members):
             self._note(HELD if verdict.held else WAITING, verdict.reason)
             return verdict.again_s

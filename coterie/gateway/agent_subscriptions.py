@@ -257,7 +257,7 @@ def _file(table: _Table, key: str, local: bool) -> str:
     path = posixpath.normpath(name)
     if not local and (path.startswith(("/", "../")) or path == ".."):
         raise SubscriptionError(f"{table.where}{key}: a znode names files below the directory")
-    if name.endswith("/") or path in (".", "..") or "\0" in name:
+    if name.endswith("/") or path in (".", "..") or not name.isprintable():
         raise SubscriptionError(f"{table.where}{key}: {name!r} is no name of a file")
     if path.split("/")[0] == OWN_FOLDER:
         raise SubscriptionError(f"{table.where}{key}: {OWN_FOLDER} is the agent's own")

@@ -134,6 +134,37 @@ def test_a_process_that_gets_signals(
     assert (status, "Traceback" in said) == (0, False)
 
 
+@pytest.mark.slow
+def test_files_outlive_servers_that_are_killed(
+    coterie: Command,
+    start_command: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    data = str(tmp_path / "data")
+    server = start_command("serve", "--data", data, "--port", "0")
+    port = line(server).rpartition(":")[2]
+    coterie.hosts = f"127.0.0.1:{port}"
+    coterie("create", "/a", "one")
+    file = _write(tmp_path)
+    process = start_command("agent", file, "--hosts", coterie.hosts)
+    _until(lambda: _text(tmp_path / "a") == "one")
+    for number in range(3):
+        server.kill()
+        server.wait()
+        assert _text(tmp_path / "a")
+        if number == 1:
+            # The agent as well, and it starts where no server is.
+            process.kill()
+            process.wait()
+            process = start_command("agent", file, "--hosts", coterie.hosts)
+            _until(lambda: "no server at" in coterie("agent", file, "--status"))
+            assert _text(tmp_path / "a") == "0"
+        server = start_command("serve", "--data", data, "--port", port)
+        line(server)
+        coterie("set", "/a", str(number))
+        _until(lambda number=number: _text(tmp_path / "a") == str(number))  # type: ignore[misc]
+
+
 def test_a_file_that_is_stale_has_status_1(coterie: Command, tmp_path: Path) -> None:
     file = _write(tmp_path, _FILE + 'stale_after = "100ms"')
     coterie("create", "/a", "one")

@@ -79,6 +79,24 @@ def test_a_set_goes_through_the_rails(monkeypatch: _Patch) -> None:
     scene.play(monkeypatch, play)
 
 
+def test_what_was_held_is_not_written_while_nobody_knows(monkeypatch: _Patch) -> None:
+    scene = Scene(_SERVERS)
+    scene.tree.offer(*range(6))
+
+    async def play() -> None:
+        await asyncio.sleep(1)
+        scene.tree.offer(1, 2)
+        await asyncio.sleep(100)
+        scene.tree.fresh = False
+        await asyncio.sleep(1000)
+        assert (len(scene.lines()), scene.kept.state) == (6, WAITING)
+        scene.tree.fresh = True
+        await asyncio.sleep(16)
+        assert (scene.lines(), scene.kept.state) == (["h1:80", "h2:80"], GOOD)
+
+    scene.play(monkeypatch, play)
+
+
 def test_an_operator_confirms_what_he_was_shown(monkeypatch: _Patch) -> None:
     scene = Scene(_SERVERS)
     scene.tree.offer(*range(6))

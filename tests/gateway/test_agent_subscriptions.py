@@ -124,6 +124,7 @@ _SERVERS = '[[servers]]\nkind = "a"\nfile = "a"\n'
         (_SETTINGS + "stale_after = 0", "it is longer than nothing"),
         (_SETTINGS.replace("/a", "a"), "'a' is no path of a znode"),
         (_SETTINGS.replace('"a"', '"a/"'), "'a/' is no name of a file"),
+        (_SETTINGS.replace('"a"', r'"a\nb"'), "is no name of a file"),
         (_SETTINGS.replace('"a"', '".coterie-agent/a"'), "is the agent's own"),
         (_SERVERS + 'versions = "new"', "versions: Invalid specifier"),
         (_SERVERS + 'format = "xml"', "'xml' is neither"),
