@@ -310,7 +310,13 @@ class Client(Carrier):
                 except NodeExistsError:
                     if not unknown:
                         raise
-                found = await self._find(above, mark or name, bool(mark))
+                try:
+                    found = await self._find(above, mark or name, bool(mark))
+                except (NoAuthError, SessionExpiredError):
+                    raise
+                except ZooKeeperError as error:
+                    # Not `error`: to whoever reads that, nothing has been made.
+                    raise OutcomeUnknown(path, "create") from error
                 if found is not None and (
                     not mode.ephemeral or found.stat.ephemeral_owner == self.session.id
                 ):

@@ -78,8 +78,10 @@ class View(Generic[T]):
         self._end()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._cache.__aexit__(None, None, None)
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            await self._cache.__aexit__(None, None, None)
 
     def _state_changed(self, state: SessionState) -> None:
         if self._zk.over:

@@ -38,7 +38,7 @@ from coterie.errors import (
 from coterie.recipes import typed_json
 from coterie.recipes.following import Changes, View
 from coterie.recipes.names import text_of, znode_name
-from coterie.recipes.recipe import Recipe
+from coterie.recipes.recipe import PASSING, Recipe
 from coterie.system.clock import SystemClock
 from coterie.values import ACL, OPEN_ACL
 
@@ -209,7 +209,7 @@ class KeyStore(Recipe["KeyStore"]):
         """
         new = self._new(key, valid_from, valid_until)
         again = valid_from is not None or valid_until is not None
-        keys = await self._change(name, lambda keys: _with(keys, new, again=again))
+        keys = await self._change(name, lambda keys: _with(keys, new, again=again), new)
         return next(key for key in keys if key.id == new.id)
 
     async def rotate(
@@ -233,7 +233,7 @@ class KeyStore(Recipe["KeyStore"]):
             )
             return _with(ending, new, again=True)
 
-        await self._change(name, change)
+        await self._change(name, change, new)
         return new
 
     async def revoke(self, name: str, key_id: str, *, reason: str = "") -> None:
@@ -261,36 +261,57 @@ class KeyStore(Recipe["KeyStore"]):
             raise ValueError("a key ends after it begins")
         return Key(key_id(data), data, start, valid_until)
 
-    async def _change(self, name: str, change: Callable[[Keys], Keys]) -> Keys:
-        """Each change comes to the same when it is made twice, so it may be tried again."""
+    async def _change(
+        self, name: str, change: Callable[[Keys], Keys], new: Key | None = None
+    ) -> Keys:
+        """Store what `change` makes of the keys of a name, of which one may be `new`.
+
+        A write of which nothing was heard is looked for before it is tried again: were it made
+        twice it would undo what others have made of it. Raises `OutcomeUnknown` if that cannot
+        be done, either.
+        """
         path = f"{self.path.rstrip('/')}/{znode_name(name)}"
+        sent: Keys | None = None
+        """What was stored when a write was sent of which nothing was heard."""
+        before: Keys = ()
+        after: Keys = ()
         while True:
             try:
-                data, stat = await self.zk.get(path)
-                before, version = _decode(data), stat.version
-            except NoNodeError:
-                before, version = (), _MISSING_VERSION
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-            after = change(before)
-            if after == before:
+                if sent is not None:
+                    await self.zk.sync(path)
+                before, version = await self._stored(path)
+                after = before if _was_made(new, sent, before) else change(before)
+                if after == before:
+                    break
+                await self._store(path, after, version)
                 break
-            try:
-                if version != _MISSING_VERSION:
-                    await self.zk.set(path, _encode(after), version)
-                else:
-                    await self.zk.ensure(self.path)
-                    await self.zk.create(path, _encode(after), acl=self._acl)
             except (BadVersionError, NodeExistsError):
                 continue
             except OutcomeUnknown:
-                # What is found now tells: a change that was made changes nothing any more.
-                await self.zk.sync(path)
-                continue
-            break
+                sent = before
+            except PASSING as error:
+                if sent is None:
+                    raise
+                raise OutcomeUnknown(path, "change keys") from error
         if self._view.number:
             await self._view.at_least(self.zk.last_zxid)
         return after
+
+    async def _stored(self, path: str) -> tuple[Keys, int]:
+        try:
+            data, stat = await self.zk.get(path)
+            return _decode(data), stat.version
+        except NoNodeError:
+            return (), _MISSING_VERSION
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    async def _store(self, path: str, keys: Keys, version: int) -> None:
+        if version != _MISSING_VERSION:
+            await self.zk.set(path, _encode(keys), version)
+        else:
+            await self.zk.ensure(self.path)
+            await self.zk.create(path, _encode(keys), acl=self._acl)
 
     def _read(self, cache: Cache) -> _Known:
         keys: dict[str, Keys] = {}
@@ -328,6 +349,18 @@ def _with(keys: Keys, new: Key, *, again: bool) -> Keys:
     if any(key.id == new.id for key in keys):
         return tuple(new if again and key.id == new.id else key for key in keys)
     return (*keys, new)
+
+
+def _was_made(new: Key | None, sent: Keys | None, found: Keys) -> bool:
+    """Whether a key has come to be there since a write was sent that was to make it."""
+
+    def has(keys: Keys) -> bool:
+        return any(
+            new is not None and key.id == new.id and key.valid_from == new.valid_from
+            for key in keys
+        )
+
+    return sent is not None and has(found) and not has(sent)
 
 
 def _encode(keys: Keys) -> bytes:

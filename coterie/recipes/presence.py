@@ -8,19 +8,22 @@ waited for, and so is one that was made in an earlier session of one's own.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 from coterie.client.client import Client
 from coterie.errors import (
-    ConnectionLossError,
     NodeExistsError,
     NoNodeError,
-    OperationTimeoutError,
     OutcomeUnknown,
     SessionExpiredError,
     ZooKeeperError,
 )
-from coterie.recipes.recipe import discard, take_place
+from coterie.recipes.recipe import (
+    PASSING,
+    discard,
+    discard_unknown_later,
+    go_on,
+    take_place,
+)
 
 _PAUSE_S = 0.1
 
@@ -61,24 +64,47 @@ class Presence:
             raise
 
     async def close(self) -> None:
-        """Delete it."""
+        """Delete it. Goes on when the caller is cancelled."""
+        await asyncio.shield(go_on(self._close()))
+
+    async def _close(self) -> None:
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
         owner, self._owner = self._owner, 0
-        if owner and owner == self._zk.session_id:
+        session_id = self._zk.session_id
+        if owner and owner == session_id:
             await discard(self._zk, self.path, owner)
+        elif session_id in self._sessions:
+            # It may have been made, and nobody has seen it since.
+            discard_unknown_later(self._zk, self.path, session_id)
 
     async def update(self, data: bytes) -> None:
         """Change what it holds, now and whenever it is made again.
 
-        What cannot be written now is written when the connection is back: that is no error.
+        What cannot be written now is written as soon as it can be: that is no error.
         """
         self.data = data
-        if self.present:
-            with suppress(NoNodeError, ConnectionLossError, OperationTimeoutError):
-                await self._zk.set(self.path, data)
+        if self.present and not await self._write():
+            go_on(self._write_later())
+
+    async def _write(self) -> bool:
+        """Let it hold what it is to hold; whether it does, or will when it is made again."""
+        try:
+            await self._zk.set(self.path, self.data)
+        except NoNodeError:
+            return True
+        except PASSING:
+            return False
+        return True
+
+    async def _write_later(self) -> None:
+        data = self.data
+        while self.present and self.data is data:
+            await asyncio.sleep(_PAUSE_S)
+            if self.present and self.data is data and await self._write():
+                return
 
     async def _keep(self, opened: asyncio.Future[None]) -> None:
         try:
@@ -128,7 +154,7 @@ class Presence:
         except NodeExistsError:
             return False
         except OutcomeUnknown:
-            self._sessions.add(session_id)
+            self._sessions |= {session_id, self._zk.session_id}
             raise
         self._owner = made.stat.ephemeral_owner
         self._sessions.add(self._owner)

@@ -19,6 +19,7 @@ from coterie.errors import (
     NotEmptyError,
     NotReadOnlyError,
     OperationTimeoutError,
+    OutcomeUnknown,
     RequestTimeoutError,
     ServerFailureError,
     SessionExpiredError,
@@ -150,13 +151,18 @@ async def take_place(
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:
-        go_on(_unmake(zk, making))
+        go_on(_unmake(zk, making, "" if sequential else path))
         raise
 
 
-async def _unmake(zk: Client, making: asyncio.Task[Created]) -> None:
+async def _unmake(zk: Client, making: asyncio.Task[Created], path: str) -> None:
     try:
         made = await making
+    except OutcomeUnknown:
+        # The client sees to those that bear a mark of its own.
+        if path:
+            await _discard_unknown(zk, path, zk.session_id)
+        return
     except (ZooKeeperError, asyncio.CancelledError):
         return
     await _discard(zk, made.path, made.stat.ephemeral_owner)
@@ -176,6 +182,25 @@ async def discard(zk: Client, path: str, session_id: int | None = None) -> None:
 def discard_later(zk: Client, path: str, session_id: int) -> None:
     """As `discard`, for who cannot wait: one who is cancelled, or whose time is over."""
     go_on(_discard(zk, path, session_id))
+
+
+def discard_unknown_later(zk: Client, path: str, session_id: int) -> None:
+    """As `discard_later`, for an ephemeral that may have been made, or be another session's."""
+    go_on(_discard_unknown(zk, path, session_id))
+
+
+async def _discard_unknown(zk: Client, path: str, session_id: int) -> None:
+    while not zk.over and zk.session_id == session_id:
+        try:
+            # Behind a write: what makes it may be on its way.
+            stat = await zk.exists(path, linearizable=True)
+            if stat is not None and stat.ephemeral_owner == session_id:
+                await zk.delete(path)
+            return
+        except (NoNodeError, SessionExpiredError, *_FINAL):
+            return
+        except ZooKeeperError:
+            await asyncio.sleep(_PAUSE_S)
 
 
 async def _discard(zk: Client, path: str, session_id: int) -> None:

@@ -30,23 +30,28 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from coterie.client.blocking import BlockingClient
 from coterie.client.client import Client
 from coterie.errors import (
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
     OutcomeUnknown,
+    SessionExpiredError,
     ZooKeeperError,
 )
 from coterie.recipes import typed_json
 from coterie.recipes.following import until
 from coterie.recipes.names import text_of, znode_name
 from coterie.recipes.presence import Presence
-from coterie.recipes.recipe import Recipe, discard, discard_later, name_by_chance
+from coterie.recipes.recipe import Recipe, discard, go_on, name_by_chance
 from coterie.values import CreateMode, EventType
+
+if TYPE_CHECKING:
+    from coterie.client.watch import Watch
 
 _PAUSE_S: Final = 0.1
 _COORDINATOR: Final = "coordinator"
@@ -129,8 +134,9 @@ class _Register:
     async def decide(self, name: str, wanted: Decision) -> Decision:
         """What is decided: what is wanted, unless there is a decision.
 
-        To try twice is no harm: the znode can be made once. A proposal that is gone was decided
-        by another, who decides nothing but ABORT; unless one's own COMMIT was on its way.
+        To try twice is no harm: the znode can be made once. Raises `NoNodeError` for a proposal
+        that is gone: it was decided, and all is done. For a coordinator that means ABORT, for
+        nobody else decides COMMIT; `OutcomeUnknown` is raised if its own was on its way.
         """
         was_sent = False
         while True:
@@ -144,7 +150,7 @@ class _Register:
             except NoNodeError:
                 if was_sent and wanted == Decision.COMMIT:
                     raise OutcomeUnknown(self.place(name), "decide") from None
-                return Decision.ABORT
+                raise
             await self.zk.sync(self.path)
             decided = await self.decision(name)
             if decided is not None:
@@ -204,7 +210,8 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
         has not in time. The decision stands when this returns, and is carried out after that.
 
         Raises what a call raises while nobody can be reached. Then `outcome` tells, by the name
-        that was given here; undecided it becomes ABORT when this session ends.
+        that was given here; undecided it becomes ABORT, when somebody can be reached again or
+        this session ends.
         """
         if not participants:
             raise ValueError("a proposal is for somebody")
@@ -212,22 +219,24 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
             name = name_by_chance(self.zk)
         proposal = Proposal(name, data, tuple(dict.fromkeys(participants)))
         await self.zk.ensure(self._register.path)
-        session_id = self.zk.session_id
-        coordinator = self._register.place(name, _COORDINATOR)
+        session_id, by = self.zk.session_id, name_by_chance(self.zk)
         try:
-            await self._begin(proposal)
+            await self._begin(proposal, by)
             wanted = await self._votes(proposal, timeout_s)
             decision = await self._register.decide(name, wanted)
-        except asyncio.CancelledError:
-            # Undecided it is aborted by that.
-            discard_later(self.zk, coordinator, session_id)
+        except NodeExistsError:
             raise
-        await discard(self.zk, coordinator, session_id)
+        except NoNodeError:
+            return Decision.ABORT
+        except (Exception, asyncio.CancelledError):
+            # Undecided it is aborted by that: participants wait for as long as a session lives.
+            go_on(self._give_up(name, by, session_id))
+            raise
+        await discard(self.zk, self._register.place(name, _COORDINATOR), session_id)
         return decision
 
-    async def _begin(self, proposal: Proposal) -> None:
+    async def _begin(self, proposal: Proposal, by: str) -> None:
         """Write it down, and that its coordinator lives as long as this session."""
-        by = name_by_chance(self.zk)
         stored = _Stored(proposal.participants, base64.b64encode(proposal.data).decode(), by)
         place = self._register.place(proposal.name)
         while True:
@@ -250,6 +259,23 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
                 if found != by:
                     raise NodeExistsError(place, "propose") from None
                 return
+
+    async def _give_up(self, name: str, by: str, session_id: int) -> None:
+        """Let a proposal of this session have no coordinator, whatever it takes."""
+        coordinator = self._register.place(name, _COORDINATOR)
+        while not self.zk.over and self.zk.session_id == session_id:
+            try:
+                # Behind a write: what makes it may be on its way.
+                if await self.zk.exists(coordinator, linearizable=True) is None:
+                    return
+                found, _ = await self.zk.get(coordinator)
+                if found == by.encode():
+                    await self.zk.delete(coordinator)
+                return
+            except (NoNodeError, SessionExpiredError, NoAuthError):
+                return
+            except ZooKeeperError:
+                await asyncio.sleep(_PAUSE_S)
 
     async def _votes(self, proposal: Proposal, timeout_s: float | None) -> Decision:
         """Wait for the votes: what is to be decided."""
@@ -289,15 +315,23 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
             there = await self._register.look(name)
             if there is None:
                 continue
-            decision = await self._register.decision(name)
-            if decision is None and _COORDINATOR not in there:
-                decision = await self._register.decide(name, Decision.ABORT)
-            found[name] = decision
+            # Whatever is gone meanwhile was decided, and carried out by all: by now nobody knows.
+            with suppress(NoNodeError):
+                found[name] = await self._recover(name, there)
             with suppress(NoNodeError, ValueError):
                 proposal, _ = await self._register.proposal(name)
                 if _is_over(proposal, there):
                     await self._register.forget(name, there)
         return found
+
+    async def _recover(self, name: str, there: set[str]) -> Decision | None:
+        if _DECISION in there:
+            return Decision(
+                (await self.zk.get(self._register.place(name, _DECISION))).data.decode()
+            )
+        if _COORDINATOR in there:
+            return None
+        return await self._register.decide(name, Decision.ABORT)
 
     async def forget(self, name: str) -> None:
         """Delete a proposal, although not all have carried it out: some may never come back."""
@@ -337,10 +371,12 @@ class Participant(Recipe["Participant"]):
         await self._presence.open()
         try:
             await self.zk.ensure(self._register.path)
+            events = self.zk.watch(self._register.path, recursive=True)
+            await events.__aenter__()
         except BaseException:
             await self._presence.close()
             raise
-        self._following = asyncio.get_running_loop().create_task(self._follow())
+        self._following = asyncio.get_running_loop().create_task(self._follow(events))
         return self
 
     async def leave(self, error: BaseException | None) -> None:
@@ -349,12 +385,14 @@ class Participant(Recipe["Participant"]):
         tasks = [*self._tasks.values()] + ([following] if following is not None else [])
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._presence.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await self._presence.close()
 
-    async def _follow(self) -> None:
+    async def _follow(self, events: Watch) -> None:
         size = len(self._register.path) + 1
-        async with self.zk.watch(self._register.path, recursive=True) as events:
+        try:
             await self._look_at_all()
             while (event := await events.next()) is not None:
                 if event.type == EventType.NONE:
@@ -362,6 +400,8 @@ class Participant(Recipe["Participant"]):
                 elif len(event.path) > size:
                     name, _, child = event.path[size:].partition("/")
                     self._look_at(text_of(name), new=not child)
+        finally:
+            await events.__aexit__(None, None, None)
 
     async def _look_at_all(self) -> None:
         while not self.zk.over:

@@ -218,10 +218,8 @@ class _Passer(Work):
     async def round(self) -> None:
         program, dice = self.program, self.program.dice
         gate = Barrier(self.client, self._errand.path.decode(), ephemeral=dice.random() < 0.5)
-        others = [each for each in self._errand.passers.values() if each is not self]
         choice = dice.randrange(6)
-        # Somebody has to be left to open it for all others.
-        if choice == 0 or all(each.waits for each in others):
+        if choice == 0:
             program.doing = "opens the gate"
             await gate.open()
         elif choice < 3 and not program.healed:
@@ -230,7 +228,14 @@ class _Passer(Work):
             if choice == 2:
                 await program.pause(0.3)
                 await gate.open()
+        if self._others_wait():
+            # Somebody has to be left to open it.
+            program.doing = "opens the gate for all others"
+            await gate.open()
         await self._pass(gate)
+
+    def _others_wait(self) -> bool:
+        return all(each.waits for each in self._errand.passers.values() if each is not self)
 
     async def _pass(self, gate: Barrier) -> None:
         program, since = self.program, self.client.last_zxid

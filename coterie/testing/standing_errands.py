@@ -51,7 +51,7 @@ class Standing(Errand):
 
     def expected(self) -> dict[str, object]:
         """What everybody has to come to know."""
-        return {n: each.says for n, each in self.standers.items() if each.place is not None}
+        return {s.key: s.says for s in self.standers.values() if s.place is not None}
 
     def look(self) -> None:
         holders: dict[str, Program] = {}
@@ -82,6 +82,11 @@ class Stander(Work):
         """All that he has, or may have, by name."""
         self.says: object = None
         """What he said last."""
+
+    @property
+    def key(self) -> str:
+        """How he is named on the list."""
+        return self.name
 
     def join(self, name: str) -> tuple[Place, object]:
         """A place, and what it says of its holder."""
@@ -126,7 +131,7 @@ class Stander(Work):
             return
         await self.refresh()
         _, listed = self.listed()
-        if self.name not in listed and place.present and self.client.session_id == session_id:
+        if self.key not in listed and place.present and self.client.session_id == session_id:
             self.program.simulation.failed(
                 Violation(f"{self.program.name} has joined, and is not on its own list")
             )
@@ -223,7 +228,13 @@ class Discovering(Standing):
 
 class _Instance(Stander):
     errand: Discovering
+    says: Any
     _services: Discovery
+
+    @property
+    def key(self) -> str:
+        # Who has crashed may still be there, as an instance of the other.
+        return f"{self.says[0]}/{self.name}"
 
     async def open(self) -> None:
         self._services = Discovery(self.client, "/services")
@@ -243,7 +254,7 @@ class _Instance(Stander):
 
     async def change(self) -> None:
         self.errand.said += 1
-        service, version, host, _ = self.says  # type: ignore[misc]
+        service, version, host, _ = self.says
         self.says = service, version, host, {"load": self.errand.said}
         await self.place.update(load=self.errand.said)  # type: ignore[union-attr]
 
@@ -257,10 +268,7 @@ class _Instance(Stander):
             if order != sorted(order, reverse=True):
                 raise Violation(f"{self.program.name} finds an older version before a newer one")
             for one in self._services.find(service):
-                if one.id in found:
-                    # Twice under one name is as wrong as not at all.
-                    return False, {}
-                found[one.id] = one.name, one.version, one.host, one.metadata
+                found[f"{service}/{one.id}"] = one.name, one.version, one.host, one.metadata
         return self._services.fresh and not self._services.unreadable, found
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import coterie
-from coterie.errors import OutcomeUnknown
+from coterie.errors import ConnectionLossError, OutcomeUnknown
 from coterie.recipes.key_store import Key, KeyRevokedError, KeyStore, StaleError
 from coterie.testing.cluster import Server
 from coterie.testing.plugin import Connect as FaultyConnect
@@ -157,6 +157,47 @@ async def test_a_change_of_unknown_outcome_is_made_once(
         await keys.rotate("a", b"2")
         assert [key.data for key in keys.all("a")] == [b"1", b"2"]
         assert (await zk.get("/keys/a")).stat.version == 1
+
+
+async def test_a_change_that_is_looked_for_undoes_no_later_one(connect: Connect) -> None:
+    clock = _Clock()
+    async with connect() as zk, connect() as other, KeyStore(zk, "/keys", now=clock) as keys:
+        await keys.add("a", b"1")
+        client: Any = zk
+        real = client.set
+
+        async def fails(path: str, data: bytes, version: int) -> None:
+            client.set = real
+            await real(path, data, version)
+            clock.now += 1
+            await KeyStore(other, "/keys", now=clock).rotate("a", b"3")
+            raise OutcomeUnknown(path, "set")
+
+        client.set = fails
+        clock.now += 1
+        await keys.rotate("a", b"2")
+        await keys.look()
+        assert [(k.data, k.valid_until) for k in keys.all("a")] == [
+            (b"1", 1001.0),
+            (b"2", 1002.0),
+            (b"3", None),
+        ]
+
+
+async def test_a_change_that_cannot_be_looked_for_is_unknown(connect: Connect) -> None:
+    async with connect() as zk, KeyStore(zk, "/keys") as keys:
+        await keys.add("a", b"1")
+        client: Any = zk
+        real = client.sync
+
+        async def fails(path: str, *arguments: Any) -> None:
+            client.sync = client.set = fails
+            raise (OutcomeUnknown if arguments else ConnectionLossError)(path, "set")
+
+        client.set = fails
+        with pytest.raises(OutcomeUnknown):
+            await keys.rotate("a", b"2")
+        client.sync = real
 
 
 async def test_an_old_answer_can_be_refused_pinot_6068(

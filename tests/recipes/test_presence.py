@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from coterie.errors import NoAuthError
+from coterie.errors import NoAuthError, OutcomeUnknown, ServerFailureError
 from coterie.recipes.presence import Presence
 from coterie.testing.cluster import Server
 from coterie.testing.plugin import Connect as FaultyConnect
 from coterie.values import READ_ACL
 from tests.conftest import Connect
 from tests.recipes.patience import eventually, expire
+from tests.recipes.scene import crowd, lose_answers
 
 
 async def test_it_is_there_while_it_is_open(connect: Connect) -> None:
@@ -134,3 +136,52 @@ async def test_what_could_not_be_written_is_written_later(
             while (await zk.get("/a")).data != b"2":
                 await zk.sync()
         await presence.close()
+
+
+async def test_what_a_server_could_not_write_is_written_later(connect: Connect) -> None:
+    async with connect() as zk:
+        presence = Presence(zk, "/a", b"1")
+        await presence.open()
+        client: Any = zk
+        real = client.set
+
+        async def fails(*arguments: Any) -> None:
+            client.set = real
+            raise ServerFailureError("/a", "set")
+
+        client.set = fails
+        await presence.update(b"2")
+        async with asyncio.timeout(10):
+            while (await zk.get("/a")).data != b"2":
+                await zk.sync()
+        await presence.close()
+
+
+async def test_who_is_cancelled_while_it_is_closed_leaves_nothing_behind(
+    connect: Connect,
+) -> None:
+    async with connect() as zk:
+        presence = Presence(zk, "/group/a", b"1")
+        await presence.open()
+        closing = asyncio.create_task(presence.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        await crowd(zk, "/group", 0)
+
+
+async def test_what_perhaps_was_made_is_not_left_behind(connect: Connect) -> None:
+    async with connect() as zk:
+        await zk.ensure("/group")
+        client: Any = zk
+        find = client._find
+
+        async def refused(*arguments: object) -> None:
+            client._find = find
+            raise ServerFailureError("/group/a", "exists")
+
+        client._find = refused
+        lose_answers(zk)
+        with pytest.raises(OutcomeUnknown):
+            await Presence(zk, "/group/a", b"1").open()
+        await crowd(zk, "/group", 0)

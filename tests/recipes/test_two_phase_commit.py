@@ -11,7 +11,12 @@ import pytest
 
 import coterie
 from coterie.client.client import Client
-from coterie.errors import NodeExistsError, OutcomeUnknown, ZooKeeperError
+from coterie.errors import (
+    NodeExistsError,
+    OperationTimeoutError,
+    OutcomeUnknown,
+    ZooKeeperError,
+)
 from coterie.recipes.two_phase_commit import Decision, Participant, Proposal, TwoPhaseCommit
 from coterie.testing.cluster import Server
 from coterie.testing.plugin import Connect as FaultyConnect
@@ -258,6 +263,66 @@ async def test_what_is_gone_meanwhile_is_not_said_to_be_aborted(
         with pytest.raises(OutcomeUnknown):
             await TwoPhaseCommit(other, "/t").propose(b"x", ["a", "b/b"])
         assert a.said == ["prepare x", "commit x"]
+
+
+async def test_recovery_says_nothing_of_what_is_gone_meanwhile(connect: Connect) -> None:
+    async with connect() as zk, connect() as other, _two(zk):
+        commit: Any = TwoPhaseCommit(zk, "/t")
+
+        for child in ("decision", "yes-a"):
+
+            async def slow(name: str, child: str = child) -> set[str]:
+                await _all_gone(zk)
+                return {child}
+
+            proposing = asyncio.create_task(
+                TwoPhaseCommit(other, "/t").propose(b"x", ["a", "b/b"])
+            )
+            while not (names := await zk.children("/t/proposals")):
+                await zk.sync()
+            commit._register.look, commit._register.names = slow, _giving(names)
+            assert await commit.recover() == {}
+            assert await proposing == COMMIT
+
+
+def _giving(names: list[str]) -> Callable[[], Any]:
+    async def give() -> list[str]:
+        return names
+
+    return give
+
+
+async def test_who_fails_to_propose_lets_nobody_wait(connect: Connect) -> None:
+    async with connect() as zk, connect() as other, _two(zk) as (a, _):
+        client: Any = other
+        real = client.add_watch
+
+        async def fails(*arguments: Any) -> None:
+            client.add_watch = real
+            raise OperationTimeoutError("/t", "add_watch")
+
+        client.add_watch = fails
+        with pytest.raises(OperationTimeoutError):
+            await TwoPhaseCommit(other, "/t").propose(b"x", ["a", "b/b", "c"])
+        while "abort x" not in a.said:
+            await zk.sync()
+
+
+async def test_who_cannot_hear_of_proposals_does_not_take_part(connect: Connect) -> None:
+    async with connect() as zk:
+        client: Any = zk
+        real = client.add_watch
+
+        async def fails(path: str, *arguments: Any) -> None:
+            if path == "/t/proposals":
+                raise OperationTimeoutError(path, "add_watch")
+            await real(path, *arguments)
+
+        client.add_watch = fails
+        participant = Participant(zk, "/t", "a", Ledger())
+        with pytest.raises(OperationTimeoutError):
+            await participant.enter()
+        assert await zk.children("/t/participants") == []
 
 
 async def test_lost_connections_lose_nothing_and_do_nothing_twice(
