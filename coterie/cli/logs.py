@@ -171,10 +171,10 @@ def _body_line(body: Record) -> str:
     if isinstance(body, txns.CreateSessionTxn):
         return f" timeout {body.timeout_ms} ms"
     if isinstance(body, txns.CloseSessionTxn):
-        return "".join(f" {_shown(path)}" for path in body.paths)
+        return "".join(f" {show.path_text(path)}" for path in body.paths)
     if isinstance(body, txns.ErrorTxn):
         return f" {body.error}"
-    text = f" {_shown(body.path)}"  # type: ignore[attr-defined]
+    text = f" {show.path_text(body.path)}"  # type: ignore[attr-defined]
     data = getattr(body, "data", None)
     if data:
         text += f" = {show.data_inline(data)}"
@@ -187,12 +187,6 @@ def _body_line(body: Record) -> str:
     if hasattr(body, "version"):
         text += f"  (version {body.version})"
     return text
-
-
-def _shown(path: bytes) -> str:
-    """What is in a log was checked when it was written, but not by this."""
-    text = _text(path)
-    return text if text.isprintable() else ascii(text)
 
 
 def _shown_acl(acl: Sequence[ACL] | None) -> str:

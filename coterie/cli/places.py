@@ -176,6 +176,9 @@ def reading() -> Iterator[Overlay]:
         yield Overlay(OSFiles(), progress.tell if progress is not None else None)
     except StorageError as error:
         raise DataError(str(error)) from None
+    except BrokenPipeError:
+        # Who read what this says wants no more.
+        raise
     except OSError as error:
         raise ToolError(describe(error)) from None
     finally:
@@ -183,12 +186,11 @@ def reading() -> Iterator[Overlay]:
             progress.end()
 
 
-def new_directory(where: str) -> None:
-    """It is missing, or there is nothing in it."""
+def refuse_old_directory(where: str) -> None:
+    """What is to be made must be missing, or have nothing in it."""
     try:
         if os.path.exists(where) and (not os.path.isdir(where) or os.listdir(where)):
             raise ToolError(f"{where} is there, and not empty: name a new directory")
-        OSFiles().make_directory(where)
     except OSError as error:
         raise ToolError(describe(error)) from None
 

@@ -109,6 +109,13 @@ def data_fields(data: bytes) -> dict[str, str]:
         return {"data_base64": base64.b64encode(data).decode()}
 
 
+def path_text(path: str | bytes) -> str:
+    """A path for people: one that was read from a file may have anything in it."""
+    if isinstance(path, bytes):
+        path = path.decode("utf-8", "backslashreplace")
+    return path if path.isprintable() else ascii(path)[1:-1]
+
+
 # Metadata
 
 

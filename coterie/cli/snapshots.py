@@ -149,7 +149,8 @@ def _usage(out: Output, tree: Tree, top: str, depth_max: int) -> None:
         if len(step.more) <= depth_max:
             fields = {"path": step.path, "znodes": counts[step.path], "bytes": sizes[step.path]}
             out.record(fields)
-            rows.append([str(counts[step.path]), str(sizes[step.path]), step.path])
+            numbers = str(counts[step.path]), str(sizes[step.path])
+            rows.append([*numbers, show.path_text(step.path)])
     out.line(show.table(rows))
 
 
@@ -160,7 +161,7 @@ def _znodes(out: Output, tree: Tree, top: str, with_data: bool) -> None:
         return
     for step in trees.walk(tree, top):
         assert step.stat is not None
-        out.line(step.path)
+        out.line(show.path_text(step.path))
         out.line("\n".join(f"  {line}" for line in show.stat_lines(step.stat).splitlines()))
         if with_data and step.data:
             out.line(f"  {'data':<15} {show.data_inline(step.data)}")
@@ -192,7 +193,7 @@ def show_at(
         out.line(show.data_lines(node.data or b""))
         out.line(show.stat_lines(stat))
     elif as_json:
-        for fields in trees.export(tree, path):
+        for fields in trees.export(tree, path, depth_max):
             out.record(fields)
     else:
         for step in trees.walk(tree, path, depth_max):
@@ -260,9 +261,8 @@ def diff(left: str, right: str, log_data: str | None, top: str, as_json: bool) -
         if fields is None:
             continue
         status = _DIFFERENT
-        text = path.decode("utf-8", "backslashreplace")
-        out.record({"path": text, **fields})
-        out.line(_difference_line(text, old, new, fields))
+        out.record({"path": path.decode("utf-8", "backslashreplace"), **fields})
+        out.line(_difference_line(show.path_text(path), old, new, fields))
     return status
 
 
@@ -304,7 +304,7 @@ def take(where: str, log_data: str | None, zxid: str, to: str | None, as_json: b
         target = places.find(where, log_data)
         if to is None:
             return _take_here(files, target.place, where, as_json)
-        places.new_directory(to)
+        places.refuse_old_directory(to)
         tree = past.at(files, target.place, places.as_zxid(zxid, files, target.place))
         return _write(tree, to, as_json)
 
@@ -321,7 +321,7 @@ def restore(what: str, log_data: str | None, to: str, as_json: bool) -> int:
     """A new data directory that begins with one state."""
     with places.reading() as files:
         tree, _ = state(what, log_data, files)
-        places.new_directory(to)
+        places.refuse_old_directory(to)
         return _write(tree, to, as_json)
 
 

@@ -213,7 +213,7 @@ async def _make(session: Session, line: Line, is_above: bool, existing: str) -> 
 
 def import_files(lines: list[Line], to: str, as_json: bool) -> int:
     """A data directory that begins with these znodes."""
-    places.new_directory(to)
+    places.refuse_old_directory(to)
     skipped: list[str] = []
     tree = Tree()
     now_ms = SystemClock().wall_ms()

@@ -26,24 +26,29 @@ def stat_of(node: Node) -> Stat:
 
 def walk(tree: Tree, top: str, depth_max: int | None = None) -> Iterator[Step]:
     """Each before what is below it, children in the order of their names; the top is there."""
+    for _, step in _walk(tree, top, depth_max):
+        yield step
+
+
+def _walk(tree: Tree, top: str, depth_max: int | None) -> Iterator[tuple[Node, Step]]:
     ahead: list[tuple[bytes, str, tuple[bool, ...]]] = [(top.encode(), top, ())]
     while ahead:
         path, name, more = ahead.pop()
         node = tree.nodes[path]
-        names = sorted(_text(each) for each in tree.names(path, node))
-        yield Step(_text(path), name, more, names, stat_of(node), node.data or b"")
+        names = sorted(map(_text, tree.names(path, node)))
+        yield node, Step(_text(path), name, more, names, stat_of(node), node.data or b"")
         if depth_max is not None and len(more) >= depth_max:
             continue
         below = sorted(node.children or ())
         skip = 1 if path == _ROOT else len(path) + 1
         ahead += [
-            (child, _text(child[skip:]), (*more, number > 0))
+            (child, show.path_text(child[skip:]), (*more, number > 0))
             for number, child in enumerate(reversed(below))
         ]
 
 
 def _text(path: bytes) -> str:
-    return path.decode("utf-8", "surrogateescape")
+    return path.decode("utf-8", "backslashreplace")
 
 
 def kind_of(node: Node) -> dict[str, Any]:
@@ -70,9 +75,8 @@ def exported(
     }
 
 
-def export(tree: Tree, top: str) -> Iterator[dict[str, Any]]:
+def export(tree: Tree, top: str, depth_max: int | None = None) -> Iterator[dict[str, Any]]:
     """The znodes from `top` down."""
-    for step in walk(tree, top):
-        node = tree.nodes[step.path.encode("utf-8", "surrogateescape")]
+    for node, step in _walk(tree, top, depth_max):
         assert step.stat is not None
         yield exported(step.path, node.data, node.acl, kind_of(node), step.stat)

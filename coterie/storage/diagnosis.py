@@ -142,6 +142,8 @@ def diagnose(files: Files, config: Config, dice: Random, *, knows_members: bool)
         findings.append(Finding(Level.FATAL, str(start.error)))
     findings += _damages(logs, snapshots, start)
     findings += _leftovers(files, place)
+    if not knows_members and place.data == place.logs_data:
+        findings += _apart(place, logs, snapshots)
     plan = _Planning(files, config, dice).plan(start)
     steps = plan.steps if plan.error is None else None
     end = plan.trial if steps is not None else start
@@ -231,6 +233,16 @@ def _leftovers(files: Files, place: Place) -> list[Finding]:
         for path in inspection.strangers(files, place)
     ]
     return found
+
+
+def _apart(place: Place, logs: list[LogReport], snapshots: list[SnapshotReport]) -> list[Finding]:
+    """Half of a directory may be elsewhere, which only a zoo.cfg tells."""
+    hint = "if dataDir and dataLogDir are apart, name both, or the zoo.cfg"
+    if not logs and any(snap.zxid for snap in snapshots):
+        return [Finding(Level.NOTE, f"there is no log in {place.logs}: {hint}")]
+    if logs and not snapshots:
+        return [Finding(Level.NOTE, f"there is no snapshot in {place.snapshots}: {hint}")]
+    return []
 
 
 def _lost(

@@ -65,7 +65,7 @@ def test_every_kind_of_txn_is_a_line_and_an_object() -> None:
         "0xffffffffffffffff  setACL /a world:anyone:cdrwa  (version 2)",
         "0xffffffffffffffff  closeSession /e /f",
         "0xffffffffffffffff  error -101",
-        "0xffffffffffffffff  multi [check /a  (version 3); delete '/b\\n']",
+        "0xffffffffffffffff  multi [check /a  (version 3); delete /b\\n]",
     ]
     assert logs.fields_of(found[-1])["operations"] == [
         {"type": "check", "path": "/a", "version": 3},

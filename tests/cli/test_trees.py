@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from coterie.cli import show, trees
+from coterie.core.tree import Tree
+from coterie.core.znode import Node
 from coterie.storage import snapshot
 from coterie.system.files import OSFiles
-from coterie.values import Stat
+from coterie.values import OPEN_ACL, Stat
 from tests.golden.packets import HERE
 
 _TREE = snapshot.read(OSFiles(), str(HERE / "snapshot.93")).tree
@@ -18,6 +20,17 @@ def test_a_walk_is_in_order_and_knows_who_follows() -> None:
     assert [step.path for step in trees.walk(_TREE, "/a", 0)] == ["/a"]
     drawn = [show.branch(step, False) for step in steps]
     assert drawn[2:] == ["├─ s-0000000002  (ephemeral) = mine", "└─ ümlaut"]
+
+
+def test_names_write_nothing_to_a_terminal_but_themselves() -> None:
+    tree = Tree()
+    for path in (b"/\x1b[2J", b"/\xff"):
+        tree.restore(path, Node(b"", OPEN_ACL, 0, 1, 1))
+    drawn = "".join(show.branch(step, False) for step in trees.walk(tree, "/"))
+    assert "\\x1b[2J" in drawn
+    assert "\\xff" in drawn
+    assert "\x1b" not in drawn
+    assert [one["path"] for one in trees.export(tree, "/")][1] == "/\x1b[2J"
 
 
 def test_a_stat_is_as_clients_see_it() -> None:

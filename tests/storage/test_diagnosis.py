@@ -15,8 +15,17 @@ from coterie.ensemble import Ensemble
 from coterie.storage import diagnosis, snapshot
 from coterie.storage.diagnosis import Diagnosis, Level
 from coterie.storage.errors import StorageFailedError
-from coterie.storage.overlay import Overlay
-from coterie.storage.repair import Begin, Cut, Settle, Split, Take, Write, carry_out
+from coterie.storage.overlay import Overlay, OverlayFile
+from coterie.storage.repair import (
+    Begin,
+    Cut,
+    Settle,
+    Split,
+    Take,
+    Write,
+    carry_out,
+    write_snapshot,
+)
 from coterie.storage.segment import HEADER, record
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
@@ -325,6 +334,7 @@ def test_a_snapshot_of_the_future_without_a_log_starts() -> None:
     found = served.diagnose()
     _starts(found, 20)
     assert found.healthy
+    assert "if dataDir and dataLogDir are apart" in _whats(found, Level.NOTE)
 
 
 def test_a_damaged_snapshot_that_was_the_only_one_to_have_what_it_had() -> None:
@@ -468,6 +478,74 @@ def test_what_is_no_log_by_its_name_only_is_not_deleted_at_a_start() -> None:
     assert _lost(found) == (30, 30, [])
     assert found.lost is not None
     assert found.lost.unreadable == [(f"{DIRECTORY}/log.1f", 0, 1550)]
+
+
+class _InterruptedError(Exception):
+    """The process is killed."""
+
+
+class _Fuse(Overlay):
+    """Files of a process that is killed before it changes a name for the so-many-th time."""
+
+    def __init__(self, files: FakeFiles, calls: int) -> None:
+        super().__init__(files)
+        self._calls = calls
+
+    def _burn(self) -> None:
+        self._calls -= 1
+        if self._calls < 0:
+            raise _InterruptedError
+
+    def open(self, path: str) -> OverlayFile:
+        self._burn()
+        return super().open(path)
+
+    def rename(self, path: str, to: str) -> None:
+        self._burn()
+        super().rename(path, to)
+
+
+def _flip_what_a_snapshot_has(served: Served) -> None:
+    served.flip("log.15", served.record_at("log.15", 0) + 50)
+    write_snapshot(served.files, DIRECTORY, served.tree_at(21))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _flip_what_a_snapshot_has,
+        lambda served: served.flip("log.15", 2),
+        lambda served: served.flip("log.15", served.record_at("log.15", 4) + 50),
+        lambda served: served.delete("snapshot.a", "snapshot.14", "log.b"),
+        lambda served: [served.flip(f"snapshot.{name}", 60) for name in ("0", "a", "14")],
+    ],
+)
+def test_a_repair_that_is_interrupted_is_begun_again(damage: Callable[[Served], object]) -> None:
+    """Wherever that is, a start finds nothing less than the plan promises, or refuses."""
+    served = Served()
+    damage(served)
+    found = served.diagnose()
+    assert found.plan
+    whole = contents(served.tree_at(found.repaired.zxid))
+    for calls in range(100):
+        files = _Fuse(served.files, calls)
+        try:
+            for step in found.plan:
+                carry_out(files, step, "kept")
+        except _InterruptedError:
+            pass
+        else:
+            assert calls > 0
+            return
+        again = diagnosis.diagnose(Overlay(files), _CONFIG, Random(1), knows_members=False)
+        if again.start.error is None:
+            assert again.start.zxid >= found.repaired.zxid
+        assert again.plan is not None
+        after = Overlay(files)
+        for step in again.plan:
+            carry_out(after, step, "kept")
+        assert contents(Store(after, _CONFIG, Random(1)).recover()) == whole
+    raise AssertionError("it has no end")
 
 
 def _any_damage(served: Served, dice: Random) -> None:
