@@ -88,7 +88,7 @@ class JobClaim(Recipe["JobClaim"]):
         try:
             self._grant = await self._claim.enter()
         except DoneAlready:
-            go_on(_clear(self.zk, self.path))
+            go_on(_tidy(self.zk, self.path))
             raise
         return self
 
@@ -242,6 +242,11 @@ async def _give_up(zk: Client, grant: ClaimGrant, path: str) -> None:
         await grant.complete()
     except GrantLostError:
         return
+    await _clear(zk, path)
+
+
+async def _tidy(zk: Client, path: str) -> None:
+    """Of all who have waited the last one leaves nothing."""
     await _clear(zk, path)
 
 

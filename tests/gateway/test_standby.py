@@ -219,7 +219,7 @@ async def test_changes_end_with_the_standby_and_with_the_client(connect: Connect
             waiting = asyncio.create_task(_last(changes))
             await settled(zk)
             await end
-            assert await waiting != ()
+            assert await waiting
             standby = _standby(zk, b"me")
             if not zk.over:
                 await standby.enter()

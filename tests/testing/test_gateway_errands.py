@@ -7,9 +7,8 @@ import sqlite3
 
 import pytest
 
-from coterie.gateway import claims
 from coterie.gateway.claims import JobClaim
-from coterie.gateway.fencing import SQLFence
+from coterie.gateway.fencing import SQLFence, StaleTokenError
 from coterie.gateway.standby import Standby
 from coterie.testing.errand import Errand
 from coterie.testing.gateway_errands import StandingBy, Working
@@ -56,13 +55,13 @@ def test_all_jobs_end() -> None:
 def test_the_store_refuses_what_is_stale_and_nothing_else() -> None:
     simulation, errand = _standing_by()
     store, newest = errand.store, errand.store.newest["lead"]
-    with pytest.raises(claims.GrantLostError):
+    with pytest.raises(StaleTokenError):
         store._let_in("lead", newest - 1, lambda cursor: None)
     assert simulation._violation is None
     # One that is as new as the newest, and is refused.
     with SQLFence("lead").writing(store._connection, newest + 1):
         pass
-    with pytest.raises(claims.GrantLostError):
+    with pytest.raises(StaleTokenError):
         store._let_in("lead", newest, lambda cursor: None)
     assert "is refused as stale" in str(simulation._violation)
 
