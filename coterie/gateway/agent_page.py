@@ -59,6 +59,11 @@ tr:first-child > * { border-top: 0; }
 th { font-weight: 600; font-size: .85rem; color: var(--soft); }
 td { overflow-wrap: break-word; } code { font: .9em ui-monospace, monospace; }
 .state { font-weight: 600; white-space: nowrap; } .state::before { content: "\\25CF\\00A0"; }
+td:last-child { overflow-wrap: anywhere; } .banner p { color: var(--text); }
+@media (max-width: 46rem) { table, tbody, tr, td { display: block; } tr.head { display: none; }
+  tr { padding: .5rem 0; border-top: 1px solid var(--line); } tr.head + tr { border-top: 0; }
+  td { border: 0; padding: .1rem .9rem; } td:empty { display: none; }
+  .when::before { content: "confirmed "; } }
 .good { color: var(--good); } .wait { color: var(--wait); } .bad { color: var(--bad); }
 """
 
@@ -82,11 +87,11 @@ def page(status: Status, now_ms: int) -> str:
         f"for {age((now_ms - status.began_ms) / 1000)}; {link} "
         f"<code>{escape(status.hosts)}</code>{_session(status)}</p>"
         f"{_banner(status, now_ms)}"
-        f'<div class="table"><table><tr><th>State</th><th>File</th><th>Made of</th>'
+        f'<div class="table"><table><tr class="head"><th>State</th><th>File</th><th>Made of</th>'
         f"<th>Confirmed</th><th>More</th></tr>{rows}</table></div>"
         + (
-            '<h2>Commands</h2><div class="table"><table><tr><th>Command</th><th>Runs</th>'
-            f"<th>Failures</th><th>Problem</th></tr>{commands}</table></div>"
+            '<h2>Commands</h2><div class="table"><table><tr class="head"><th>Command</th>'
+            f"<th>Runs</th><th>Failures</th><th>Problem</th></tr>{commands}</table></div>"
             if commands
             else ""
         )
@@ -123,13 +128,13 @@ def _box(kind: str, title: str, lines: list[str]) -> str:
 def _row(one: FileStatus, now_ms: int) -> str:
     word = one.word(now_ms)
     confirmed = "now" if word == "good" else f"{age(one.age_s(now_ms))} ago"
-    more = escape(detail(one, now_ms))
+    more = escape(detail(one))
     if one.offered:
         more += f"<br><code>coterie agent FILE --confirm {escape(one.file)}</code>"
     return (
         f'<tr><td class="state {_COLOURS.get(word, "bad")}">{word}</td>'
         f"<td><code>{escape(shown_name(one))}</code></td><td><code>{escape(one.source)}</code></td>"
-        f"<td>{confirmed}</td><td>{more}</td></tr>"
+        f"<td class='when'>{confirmed}</td><td>{more}</td></tr>"
     )
 
 

@@ -130,8 +130,8 @@ def shown_name(one: FileStatus) -> str:
     return "subscriptions" if one.file.startswith(f"{OWN_FOLDER}/") else one.file
 
 
-def detail(one: FileStatus, now_ms: int) -> str:
-    """What there is to say of a file behind its state."""
+def detail(one: FileStatus) -> str:
+    """What there is to say of a file behind its state and its age."""
     parts: list[str] = []
     if one.reason:
         parts.append(one.reason)
@@ -141,8 +141,6 @@ def detail(one: FileStatus, now_ms: int) -> str:
         parts.append(f"{one.members} server{'' if one.members == 1 else 's'}")
     if one.zxid is not None:
         parts.append(f"zxid 0x{one.zxid:x}")
-    if not one.fresh or one.state != _GOOD:
-        parts.append(f"confirmed {age(one.age_s(now_ms))} ago")
     if one.command and one.reload == "pending":
         parts.append(f"{one.command} is still to be run")
     return ", ".join(parts)
@@ -156,9 +154,9 @@ def report(status: Status, now_ms: int) -> list[str]:
         lines.append(f"  {status.trouble}")
     lines += [f"subscriptions: {problem}" for problem in status.problems]
     for one in status.files:
-        lines.append(
-            f"{one.word(now_ms):8} {shown_name(one)}  ({one.source}) {detail(one, now_ms)}"
-        )
+        word = one.word(now_ms)
+        when = "" if word == _GOOD else f", confirmed {age(one.age_s(now_ms))} ago"
+        lines.append(f"{word:8} {shown_name(one)}  ({one.source}) {detail(one)}{when}")
         if one.offered:
             lines.append(f"         to let it pass: --confirm {one.file}")
     lines += [f"command {c.name}: {c.problem}" for c in status.commands if c.problem]

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,11 @@ def _until(true: Callable[[], bool]) -> None:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _status(page: str) -> Any:
+    with urllib.request.urlopen(f"{page}status.json") as answer:
+        return json.load(answer)
 
 
 def test_help_has_examples(coterie: Command) -> None:
@@ -115,16 +121,15 @@ def test_a_process_that_gets_signals(
     assert line(process) == f"files in   {tmp_path}"
     assert line(process) == "stop       Ctrl-C"
     _until(lambda: _text(tmp_path / "a") == "one")
-    with urllib.request.urlopen(page + "status.json") as answer:
-        assert json.load(answer)["pid"] == process.pid
+    assert _status(page)["pid"] == process.pid
     # Another one does not come in between.
     result = coterie.run("agent", file, "--once")
     assert (result.exit_code, "another agent works in" in result.stderr) == (2, True)
     # The file is read anew, or what is wrong with it is told and the agent goes on.
     _write(tmp_path, "[[settings]")
     process.send_signal(signal.SIGHUP)
+    _until(lambda: bool(_status(page)["problems"]))
     _write(tmp_path, _FILE.replace('"/a"', '"/b"'))
-    time.sleep(0.05)
     process.send_signal(signal.SIGHUP)
     _until(lambda: _text(tmp_path / "a") == "two")
     _until(lambda: '"/b"' in coterie("agent", file, "--status", "--json"))
@@ -166,10 +171,9 @@ def test_files_outlive_servers_that_are_killed(
 
 
 def test_a_file_that_is_stale_has_status_1(coterie: Command, tmp_path: Path) -> None:
-    file = _write(tmp_path, _FILE + 'stale_after = "100ms"')
+    file = _write(tmp_path, _FILE + 'stale_after = "1ms"')
     coterie("create", "/a", "one")
     coterie("agent", file, "--once")
-    time.sleep(0.15)
     result = coterie.run("agent", file, "--status")
     assert result.exit_code == 1
     assert f"RED: {tmp_path}/a is stale" in result.stdout

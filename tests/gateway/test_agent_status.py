@@ -102,7 +102,7 @@ def test_a_report_for_people() -> None:
         'good     a"b  (/a) 7 servers, zxid 0x1a',
         (
             "held     set  (/a) only 2 of 9 are left: held, 7 servers, zxid 0x1a, "
-            "confirmed 9 s ago, tell is still to be run"
+            "tell is still to be run, confirmed 9 s ago"
         ),
         "         to let it pass: --confirm set",
         "good     subscriptions  (/a) 1 server, zxid 0x1a",
