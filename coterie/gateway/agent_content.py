@@ -74,6 +74,22 @@ def servers_content(one: ServersFile, found: Sequence[Instance], template: str |
     return fill(template, values).encode()
 
 
+def fitting(one: ServersFile, found: Sequence[Instance]) -> tuple[list[Instance], str]:
+    """Those for whom there is a line, and who is left out and why: one program that does not say
+    all must not keep the others out. Raises `ContentError` when there is a line for nobody."""
+    fit: list[Instance] = []
+    problem = ""
+    for each in found:
+        try:
+            fill(one.each, _values(each))
+            fit.append(each)
+        except ContentError as error:
+            problem = f"{each.id} is left out: {error}"
+    if problem and not fit:
+        raise ContentError(problem)
+    return fit, problem
+
+
 def fill(template: str, values: Mapping[str, str]) -> str:
     """A template with its values. Raises `ContentError`."""
     try:

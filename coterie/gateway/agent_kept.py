@@ -26,6 +26,7 @@ from coterie.errors import ZooKeeperError
 from coterie.gateway.agent_content import (
     ContentError,
     check_syntax,
+    fitting,
     members_in,
     members_of,
     servers_content,
@@ -120,6 +121,7 @@ class Kept:
         self._view: View[Offer] | None = None
         self._zxid = self._numbered = 0
         """As of which txn a set is known, and which value of the view that was."""
+        self._left_out = ""
         self._refused: tuple[str, float] | None = None
         """What a check has refused, and when it is checked again."""
         self._nudged = asyncio.Event()
@@ -299,10 +301,10 @@ class Kept:
         except ContentError as error:
             self._note(FAILING, str(error))
             return None
-        self._rail.offer(wish.members, now_s)
+        self._rail.offer(wish.members, now_s, digest(wish.data))
         if wish.members and wish.data == self._data:
             self._rail.settled(wish.members, now_s)
-            self._note(GOOD)
+            self._note(GOOD, self._left_out)
             if self.version is None or self._members(wish) != self.version.members:
                 return await self._tell(wish, offer)
             return None
@@ -322,8 +324,11 @@ class Kept:
         if self.one.template:
             template = self._template(self.one.template)
         if isinstance(self.one, ServersFile):
-            members = members_of(offer.found)
-            data = servers_content(self.one, offer.found, template) if members else b""
+            found, self._left_out = fitting(self.one, offer.found)
+            if offer.unreadable:
+                self._left_out = f"{', '.join(offer.unreadable)}: left out, for it makes no sense"
+            members = members_of(found)
+            data = servers_content(self.one, found, template) if members else b""
         else:
             if offer.znode is None:
                 raise ContentError("the znode is not there")
@@ -376,11 +381,11 @@ class Kept:
         assert self._rail is not None
         self._refused = None
         self._data, self.version = wish.data, version
-        self._rail.settled(wish.members, asyncio.get_running_loop().time())
+        self._rail.written(wish.members, asyncio.get_running_loop().time())
         self.changes += 1
         what = "" if version.members is None else f", {len(version.members)} servers"
         log.info("%s is written, as of zxid 0x%x%s", self.path, version.zxid, what)
-        self._note(GOOD)
+        self._note(GOOD, self._left_out)
         self._want_reload()
         if self._told is not None:
             self._told()
@@ -455,7 +460,7 @@ class Kept:
     def _note(self, state: str, reason: str = "") -> None:
         # What was confirmed up to now stays confirmed up to now.
         self.beat()
-        if state in (HELD, FAILING) and (state, reason) != (self.state, self.reason):
+        if reason and state != WAITING and (state, reason) != (self.state, self.reason):
             log.warning("%s: %s", self.path, reason)
         self.state, self.reason = state, reason
         self.beat()

@@ -65,7 +65,7 @@ class SettingsRail:
         self._written = members
         self._not_before_s = _NEVER
 
-    def offer(self, members: Members, now_s: float) -> None:
+    def offer(self, members: Members, now_s: float, mark: str = "") -> None:
         """What the tree says. What was not there before does not wait."""
         if self._not_before_s == _NEVER and self._written is not None and self._jitter_s:
             self._not_before_s = now_s + self._dice.uniform(0, self._jitter_s)
@@ -74,6 +74,10 @@ class SettingsRail:
         if now_s < self._not_before_s:
             return Verdict(False, "a moment, as chance will have it", self._not_before_s)
         return GO
+
+    def written(self, members: Members, now_s: float) -> None:
+        """The file was written."""
+        self.settled(members, now_s)
 
     def settled(self, members: Members, now_s: float) -> None:
         """The file says what the tree says."""
@@ -93,6 +97,7 @@ class SetRail:
         self._dice = dice
         self._written = members
         self._offered: Members | None = None
+        self._mark = ""
         self._sizes: deque[tuple[float, int]] = deque()
         """What the file has held lately: until when, and how many."""
         self._small_since_s: float | None = None
@@ -101,12 +106,13 @@ class SetRail:
         self._written_s = _NEVER if members is None else now_s
         self._not_before_s = _NEVER
 
-    def offer(self, members: Members, now_s: float) -> None:
-        """What the tree says. To be followed by a look at the `verdict`."""
-        if members != self._offered:
+    def offer(self, members: Members, now_s: float, mark: str = "") -> None:
+        """What the tree says; `mark` is another one when there is more to it that has changed. To
+        be followed by a look at the `verdict`."""
+        if (members, mark) != (self._offered, self._mark):
             if self._offered is not None:
                 self._changes.append(now_s)
-            self._offered = members
+            self._offered, self._mark = members, mark
             if self._not_before_s == _NEVER and self._is_mass(members):
                 self._not_before_s = now_s + self._dice.uniform(0, self.rails.jitter_s)
         self._watch_size(now_s)
@@ -134,12 +140,15 @@ class SetRail:
             return Verdict(False, reason, self._not_before_s)
         return GO
 
+    def written(self, members: Members, now_s: float) -> None:
+        """The file was written."""
+        self._written_s = now_s
+        self.settled(members, now_s)
+
     def settled(self, members: Members, now_s: float) -> None:
         """The file says what the tree says: it was written now, or had not to be."""
-        if members != self._written:
-            if self._written is not None:
-                self._sizes.append((now_s, len(self._written)))
-            self._written_s = now_s
+        if members != self._written and self._written is not None:
+            self._sizes.append((now_s, len(self._written)))
         if self._small_since_s is not None:
             # It was waited for, or confirmed: from here on this is the measure.
             self._sizes.clear()

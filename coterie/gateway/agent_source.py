@@ -27,6 +27,8 @@ class Offer(NamedTuple):
 
     znode: Znode | None = None
     found: tuple[Instance, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    """Entries that make no sense, by their names."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,20 @@ def _reader(one: ServersFile, place: str) -> Callable[[Cache], Offer]:
 
     def read(cache: Cache) -> Offer:
         found: list[Instance] = []
+        unreadable: list[str] = []
         for name in cache.children(place):
             instance = read_instance(one.kind, text_of(name), cache[f"{place}/{name}"].data)
-            if instance is None or not available(instance):
+            if instance is None:
+                unreadable.append(name)
+                continue
+            if not available(instance):
                 continue
             if one.flavor is not None and instance.flavor != one.flavor:
                 continue
             if wanted is not None and not wanted.contains(instance.version, prereleases=early):
                 continue
             found.append(replace(instance, metadata=lasting(instance.metadata)))
-        return Offer(found=tuple(found))
+        return Offer(found=tuple(found), unreadable=tuple(unreadable))
 
     return read
 

@@ -11,6 +11,7 @@ from coterie.gateway.agent_content import (
     ContentError,
     check_syntax,
     fill,
+    fitting,
     lasting,
     members_in,
     members_of,
@@ -94,6 +95,16 @@ def test_a_template_has_a_place_for_servers() -> None:
     )
     with pytest.raises(ContentError, match=r"a place for 'metadata\.zone', and there"):
         servers_content(one, [_SIX], None)
+
+
+def test_one_that_does_not_say_all_keeps_nobody_out() -> None:
+    one = replace(_SERVERS, each="$address ${metadata.zone}")
+    fit, problem = fitting(one, [_ONE, _SIX, _TWO])
+    assert fit == [_ONE, _TWO]
+    assert problem.startswith("six is left out: the template has a place for 'metadata.zone'")
+    assert fitting(_SERVERS, [_ONE, _SIX]) == ([_ONE, _SIX], "")
+    with pytest.raises(ContentError, match="six is left out"):
+        fitting(one, [_SIX])
 
 
 def test_what_has_to_be_json_or_toml() -> None:

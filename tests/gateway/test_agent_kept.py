@@ -13,7 +13,9 @@ from coterie.errors import NoAuthError
 from coterie.gateway.agent_files import replace_file
 from coterie.gateway.agent_kept import FAILING, GOOD, HELD, WAITING, Kept
 from coterie.gateway.agent_rails import Rails
+from coterie.gateway.agent_source import Offer
 from coterie.gateway.agent_subscriptions import Command, ServersFile, SettingsFile
+from coterie.recipes.discovery import Instance
 from tests.gateway.agent_scene import PLACE, Scene
 
 _SETTINGS = SettingsFile("/a", "a.json")
@@ -378,6 +380,24 @@ def test_a_set_that_flaps_is_written_now_and_then(monkeypatch: _Patch) -> None:
     scene.play(monkeypatch, play)
     assert len(times) <= 12
     assert all(later - sooner >= 29 for sooner, later in pairwise(times[4:]))
+
+
+def test_who_is_left_out_is_told(monkeypatch: _Patch) -> None:
+    scene = Scene(replace(_SERVERS, each="$host ${metadata.zone}"))
+    known = Instance("web", "2.0", "h1", 80, metadata={"zone": "eu"}, id="i1")
+    scene.tree.value = Offer(found=(known, replace(known, id="i2", metadata={})))
+
+    async def play() -> None:
+        await asyncio.sleep(1)
+        assert (scene.held, scene.kept.state) == (b"h1 eu\n", GOOD)
+        assert scene.kept.reason.startswith("i2 is left out")
+        assert scene.kept.version is not None
+        assert len(scene.kept.version.members or ()) == 1
+        scene.tree._tell(Offer(found=(known,), unreadable=("i3",)), 2)
+        await asyncio.sleep(1)
+        assert scene.kept.reason == "i3: left out, for it makes no sense"
+
+    scene.play(monkeypatch, play)
 
 
 def test_who_may_not_read_keeps_the_file(monkeypatch: _Patch) -> None:

@@ -35,7 +35,7 @@ class _File:
         verdict = self.rail.verdict(now_s)
         if verdict.write:
             self.held = members
-            self.rail.settled(members, now_s)
+            self.rail.written(members, now_s)
         return verdict
 
 
@@ -118,6 +118,15 @@ def test_a_set_that_flaps_is_written_now_and_then() -> None:
     assert len(written) <= 8
     # When it is calm again, changes come at once.
     assert file.offer(_set(4, 7), 1000).write
+
+
+def test_what_is_said_of_servers_may_flap_as_well() -> None:
+    rail = SetRail(_RAILS, Random(1), _set(4), 0)
+    for now_s in range(1, 9):
+        rail.offer(_set(4), now_s, f"load {now_s}")
+        if rail.verdict(now_s).write:
+            rail.written(_set(4), now_s)
+    assert rail.verdict(9).again_s == 34
 
 
 def test_a_flap_is_not_a_rail_that_an_operator_has_to_see_to() -> None:

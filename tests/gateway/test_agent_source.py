@@ -48,6 +48,8 @@ async def test_servers_are_those_who_serve_and_are_well(connect: Connect) -> Non
             ).enter()
         view = view_of(zk, ServersFile("web", "a"), "/gateway")
         await view.open()
+        await zk.create("/gateway/services/web/odd", b"{")
+        await eventually(lambda: view.value.unreadable == ("odd",))
         found = {one.id: one.metadata for one in view.value.found}
         # What changes all the time is no change of the file.
         assert found == {"says nothing": {}, "serves": {"zone": "eu"}}
