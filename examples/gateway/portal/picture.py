@@ -250,7 +250,7 @@ def differences(before: Picture, after: Picture) -> list[tuple[str, str]]:
     if after.old and not before.old:
         told.append(("no server of the ensemble answers: the last good answer is shown", "old"))
     if before.old and not after.old:
-        told.append(("the ensemble answers again", "joined"))
+        told.append(("the ensemble answers again", "healed"))
     if before.components and troubled(before) and not troubled(after):
         told.append(("healed: everyone serves", "healed"))
     return told
@@ -272,7 +272,6 @@ def _components_changed(before: Picture, after: Picture) -> Iterator[tuple[str, 
         was = gone.pop(node.name, None)
         there = node.state in ("starting", "serving", "draining")
         was_there = was is not None and was.state in ("starting", "serving", "draining")
-        what = " ".join(part for part in (node.kind, node.flavor, node.version) if part)
         if node.state == "silent" and was_there:
             yield f"{node.name} died; its session is not over yet", "killed"
         elif node.state in ("joining", "down") and was is not None:
@@ -281,7 +280,7 @@ def _components_changed(before: Picture, after: Picture) -> Iterator[tuple[str, 
             elif was_there:
                 yield f"{node.name} left", "left"
         elif there and (not was_there or (was is not None and node.pid != was.pid)):
-            yield f"{node.name} joined ({what})", "joined"
+            yield f"{node.name} joined, version {node.version}", "joined"
         elif was is not None and was.state != node.state == "draining":
             yield f"{node.name} drains", "left"
         if there and was is not None and was.healthy != node.healthy:

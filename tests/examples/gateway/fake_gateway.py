@@ -132,6 +132,9 @@ class FakeGateway:
     unwanted: asyncio.Event = field(default_factory=asyncio.Event)
     pids: Iterator[int] = field(default_factory=lambda: itertools.count(4101))
 
+    holding: bool = False
+    """Whether jobs that run go on running."""
+
     # The portal
 
     async def serve(self, app: Starlette, port: int) -> None:
@@ -255,7 +258,8 @@ class FakeGateway:
             return
         holder = self.processes.get(job["manager"])
         dead = holder is not None and not holder.alive
-        if not dead and now - job["at"] < _STEPS_S[state]:
+        held = now - job["at"] < _STEPS_S[state] or (self.holding and state == "running")
+        if held and not dead:
             return
         job["at"] = now
         if state == "queued" or dead:

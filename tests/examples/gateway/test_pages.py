@@ -115,25 +115,37 @@ def test_when_the_leader_of_the_ensemble_dies_another_is_crowned(browser: Browse
     browser.hear(f"{was} is back as follower")
 
 
-def test_jobs_flow_and_move_from_a_dead_manager(browser: Browser) -> None:
-    browser.size(1180, 766)
+def test_jobs_flow_and_move_from_a_dead_manager(browser: Browser, gateway: FakeGateway) -> None:
+    browser.size(1100, 700)
+    gateway.holding = True
     browser.one("#run").click()
-    browser.wait(lambda: len(browser.all("#sea .dot")) > 4, why="dots")
-    browser.see("#counts", "running")
+    browser.see("#counts", "8 running")
+    browser.wait(lambda: _dots_below(browser) == 8, why="eight dots on the legs")
     browser.picture("live")
-    running = [job for job in browser.state()["jobs"] if job["state"] == "running"]
-    holder = next(job["manager"] for job in running if job["manager"].startswith("manager-local"))
+    held = [job["manager"] for job in browser.state()["jobs"] if job["application"] == "align"]
+    holder = str(held[0])
     browser.looks(dark=True)
     browser.kill(holder)
     browser.one(f'#sea [data-name="{holder}"].silent')
+    moved = f"moved from {holder} to"
+    browser.wait(lambda: any(moved in line for line in browser.told()), why="a job that moves")
     browser.picture("killed")
-    lines = browser.wait(
-        lambda: [line for line in browser.told() if f"moved from {holder} to" in line],
-        why="a job that moved",
-    )
+    lines = [line for line in browser.told() if moved in line]
     assert all(line.endswith("attempt 2") for line in lines)
+    gateway.holding = False
     browser.see("#counts", "8 done", 30)
-    browser.wait(lambda: not browser.all("#sea svg > g > .dot[r]"), why="no dots")
+    # They come home once.
+    browser.wait(lambda: not browser.all(_DOTS), why="no dots")
+    browser.hear("healed")
+    assert not browser.all(_DOTS)
+
+
+_DOTS = "#sea svg > g > .dot"
+
+
+def _dots_below(browser: Browser) -> int:
+    """How many have reached the legs."""
+    return sum(float(dot.get_attribute("cy") or 0) > 590 for dot in browser.all(_DOTS))
 
 
 def test_on_a_telephone_the_list_says_it_all(browser: Browser) -> None:
@@ -185,7 +197,6 @@ def test_an_experiment_with_the_sample(browser: Browser) -> None:
     browser.sign_in("Ada")
     browser.one('[data-application="align"] .button').click()
     browser.one("#sample").click()
-    browser.picture("submit")
     browser.one("#submit .primary").click()
     browser.one('main[data-state="done"]')
     browser.see('[data-output="result.json"]', '"score": 292')

@@ -108,7 +108,7 @@ def test_two_proteins_are_aligned(browser: Browser) -> None:
     # The alpha and beta chains of human haemoglobin share some 43% of their residues.
     assert result["score"] == 292.5
     assert round(result["identity"]) == 44
-    browser.size(1180, 900)
+    browser.size(1000, 940)
     browser.picture("experiment")
 
 

@@ -119,7 +119,7 @@ def test_a_death_is_noticed_and_healed() -> None:
     assert _told(well, silent) == ["manager-1 died; its session is not over yet"]
     over = ["manager-1 is found by nobody any more: its session is over"]
     assert _told(silent, joining) == over
-    joined = ["manager-1 joined (manager local 1.0)", "healed: everyone serves"]
+    joined = ["manager-1 joined, version 1.0", "healed: everyone serves"]
     assert _told(joining, again) == joined
     assert _told(silent, again) == joined
     assert _told(well, well) == []
@@ -128,7 +128,7 @@ def test_a_death_is_noticed_and_healed() -> None:
 def test_who_leaves_drains_and_is_not_well_is_told_of() -> None:
     well = Picture((_node(),))
     assert _told(well, Picture()) == ["manager-1 left"]
-    assert _told(Picture(), well) == ["manager-1 joined (manager local 1.0)"]
+    assert _told(Picture(), well) == ["manager-1 joined, version 1.0"]
     assert _told(well, Picture((_node("draining"),))) == ["manager-1 drains"]
     assert _told(well, Picture((_node(healthy=False),))) == ["manager-1 says that it is not well"]
     assert _told(Picture((_node(healthy=False),)), well) == ["manager-1 is well again"]

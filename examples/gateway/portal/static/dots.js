@@ -25,6 +25,8 @@ export class Dots {
     this.layer = layer;
     this.colours = colours;
     this.dots = new Map();
+    // Jobs that had ended when they were last heard of: they have come home once.
+    this.over = new Set();
     this.first = true;
     this.frame = null;
   }
@@ -43,8 +45,10 @@ export class Dots {
       listed.add(job.id);
       const dot = this.dots.get(job.id);
       if (dot) this.advance(dot, job);
-      else if (stage(job) < 4 || !this.first) this.begin(job);
+      else if (!this.over.has(job.id) && (stage(job) < 4 || !this.first)) this.begin(job);
+      if (stage(job) === 4) this.over.add(job.id);
     }
+    for (const id of this.over) if (!listed.has(id)) this.over.delete(id);
     // Older than the newest that are told of: nothing more will be heard of it.
     for (const [id, dot] of this.dots) if (!listed.has(id)) this.end(dot);
     this.first = false;
@@ -70,7 +74,7 @@ export class Dots {
         if (!leg) continue;
         const at = running.get(leg.id) ?? 0;
         running.set(leg.id, at + 1);
-        slots.set(job.id, along(leg.curve, 0.92 - (at % 8) * 0.07));
+        slots.set(job.id, along(leg.curve, 0.86 - (at % 8) * 0.09));
       }
     }
     this.slots = slots;
@@ -194,7 +198,7 @@ export class Dots {
     if (this.frame !== null || still.matches) return;
     let last = performance.now();
     const step = (now) => {
-      const passed = Math.min(100, now - last);
+      const passed = Math.min(250, now - last);
       last = now;
       let moving = false;
       for (const dot of this.dots.values()) moving = this.move(dot, passed, now) || moving;
