@@ -213,7 +213,7 @@ def held(place: Place) -> Iterator[None]:
         raise ToolError(f"{place.data} is in use by process {shown}: stop that server first")
     with ExitStack() as stack:
         try:
-            for directory in place.directories():
+            for directory in filter(os.path.isdir, place.directories()):
                 stack.callback(OSFiles().lock(directory).release)
         except BlockingIOError:
             raise ToolError(f"{place.data} is in use by a server: stop it first") from None

@@ -300,9 +300,10 @@ class _Planning:
                 return self
             self._do(more)
             self.trial = self._try()
-        damaged = self._damaged_snapshots()
-        if self.error is None and damaged:
-            self._do([Take(path) for path in damaged])
+        more = self._step_back_of_a_member() if self.error is None and self.steps else []
+        more += map(Take, self._damaged_snapshots())
+        if self.error is None and more:
+            self._do(more)
             self.trial = self._try()
             self.error = self.trial.error
         return self
@@ -399,6 +400,20 @@ class _Planning:
         if self._probe(taken).error is None:
             return taken
         return [Settle(path, error.until_zxid)]
+
+    def _step_back_of_a_member(self) -> list[Step]:
+        """A member starts with a snapshot whose log a step has cut, and leaves it to its leader to
+        make that exact. An older one is exact, should it come to lead itself."""
+        if self._config.ensemble is None:
+            return []
+        for path in snapshot.snapshots(self._files, self._place.snapshots).values():
+            found = inspection.examine_snapshot(self._files, path)
+            if found.found is None:
+                continue
+            probe = self._probe([Take(path)])
+            is_better = probe.error is None and probe.zxid == self.trial.zxid
+            return [Take(path)] if found.until > self.trial.zxid and is_better else []
+        return []
 
     def _begin_anew(self) -> list[Step]:
         """A log that has everything needs no snapshot."""

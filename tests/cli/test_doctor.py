@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,55 @@ def test_a_server_of_another_process_keeps_its_directory(tmp_path: Path) -> None
         said = complaint("doctor", "--repair", server.file)
         assert f"is in use by process {server.pid}: stop that server first" in said
     says("doctor", "--repair", data)
+
+
+def _newest(data: Path, prefix: str) -> Path:
+    found = data.glob(f"version-2/{prefix}.*")
+    return max(found, key=lambda path: int(path.suffix[1:], 16))
+
+
+def _flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 4
+    path.write_bytes(data)
+
+
+def _tear(path: Path) -> None:
+    """Cut off within the last record; behind that are the zeros of what was reserved."""
+    path.write_bytes(path.read_bytes().rstrip(b"\0")[:-3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("damage", "lost_max"),
+    [
+        (lambda data: _tear(_newest(data, "log")), 1),
+        (lambda data: _flip(_newest(data, "log"), 3), 0),
+        (lambda data: _flip(_newest(data, "log"), 300), 60),
+        (lambda data: _flip(_newest(data, "snapshot"), 200), 0),
+        (lambda data: _newest(data, "snapshot").write_bytes(b""), 0),
+        (lambda data: [_flip(path, 90) for path in data.glob("version-2/snapshot.*")], 0),
+        (lambda data: (data / "version-2" / "log.ffff").write_bytes(b"what is no log" * 100), 0),
+    ],
+)
+def test_a_server_that_was_killed_and_damaged_serves_again(
+    damage: Callable[[Path], object], lost_max: int, tmp_path: Path
+) -> None:
+    """What is undamaged is there: every znode up to the last one that is not lost."""
+    with ServerProcess(tmp_path / "server", snapCount=100) as server:
+        with coterie.connect_blocking(f"127.0.0.1:{server.port}") as zk:
+            paths = [zk.create(f"/n-{number:03}", b"x" * 100) for number in range(300)]
+        server.kill()
+        data = tmp_path / "server" / "data"
+        damage(data)
+        objects("doctor", "--repair", "--accept-loss", server.file)
+        assert objects("doctor", server.file)[0]["starts"]
+        server.start()
+        with coterie.connect_blocking(f"127.0.0.1:{server.port}") as zk:
+            names = {f"/{name}" for name in zk.children("/")} - {"/zookeeper"}
+    kept = len(paths) - lost_max
+    assert set(paths[:kept]) <= names <= set(paths)
+    assert names == set(paths[: len(names)])
 
 
 def _zoo_cfg(kept: Kept) -> Path:

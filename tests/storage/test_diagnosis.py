@@ -373,6 +373,17 @@ def test_a_log_that_ends_within_a_fuzzy_snapshot_goes_back_to_an_older_one() -> 
     _agrees(served, found, 32)
 
 
+def test_a_member_goes_back_too_if_its_log_is_cut() -> None:
+    served = _fuzzy()
+    served.files.open("data/myid").write(0, b"1\n")
+    served.flip("log.1f", served.record_at("log.1f", 2) + 30)
+    found = served.diagnose(_MEMBER)
+    assert found.plan is not None
+    assert Take(f"{DIRECTORY}/snapshot.1e") in found.plan
+    tree, _ = served.repaired(found, _MEMBER)
+    assert contents(tree) == contents(served.tree_at(32))
+
+
 def test_a_fuzzy_snapshot_without_its_log_is_taken_as_it_is_where_there_is_no_other() -> None:
     served = _fuzzy()
     served.delete("log.1f", "snapshot.0", "snapshot.a", "snapshot.14", "log.1", "log.b")
