@@ -101,9 +101,9 @@ class Presence:
 
     async def _write_later(self) -> None:
         data = self.data
-        while self.present and self.data is data:
+        while True:
             await asyncio.sleep(_PAUSE_S)
-            if self.present and self.data is data and await self._write():
+            if not self.present or self.data is not data or await self._write():
                 return
 
     async def _keep(self, opened: asyncio.Future[None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
 from coterie.recipes.barrier import Barrier
 from coterie.recipes.two_phase_commit import Decision, Participant, Proposal, TwoPhaseCommit
@@ -21,13 +21,20 @@ from coterie.wire.jute import Record
 from coterie.wire.requests import Op
 from coterie.wire.txns import Txn
 
+if TYPE_CHECKING:
+    from coterie.testing.recipes import RecipeSimulation
+
+_VOTERS_MAX: Final = 3
+_UNHEARD: Final[tuple[type[Exception], ...]] = (*DOCUMENTED, LookupError)
+"""What asking for an outcome may come to."""
+
 # All or nothing
 
 
 class Deciding(Errand):
     """Each proposes something to some, who vote and carry it out. What they know outlasts them."""
 
-    def __init__(self, simulation: Any) -> None:
+    def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
         self.proposals: dict[str, tuple[str, ...]] = {}
         """Who takes part in each."""
@@ -124,7 +131,9 @@ class _Party(Work):
         timeout_s = program.simulation.timeout_ms / 1000.0
         everybody = [own_name(each) for each in program.simulation.programs]
         name = f"{program.name}-{len(errand.proposals)}"
-        who = tuple(dice.sample(everybody, dice.randrange(1, len(everybody) + 1)))
+        who = tuple(
+            dice.sample(everybody, dice.randrange(1, min(len(everybody), _VOTERS_MAX) + 1))
+        )
         errand.proposals[name] = who
         program.doing = f"proposes {name}"
         commit = TwoPhaseCommit(self.client, "/all")
@@ -141,7 +150,7 @@ class _Party(Work):
     async def _ask(self, commit: TwoPhaseCommit, name: str) -> None:
         try:
             self._told(name, await commit.outcome(name))
-        except (*DOCUMENTED, LookupError):
+        except _UNHEARD:
             return
 
     def _told(self, name: str, decision: Decision | None) -> None:
@@ -166,7 +175,7 @@ class Barring(Errand):
 
     path = b"/gate"
 
-    def __init__(self, simulation: Any) -> None:
+    def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
         self.passers: dict[str, _Passer] = {}
         self._states: list[tuple[int, bool]] = [(0, False)]

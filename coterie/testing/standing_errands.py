@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from coterie.recipes.discovery import Discovery
 from coterie.recipes.membership import Group
@@ -17,6 +17,9 @@ from coterie.recipes.partitioner import Partitioner, Share
 from coterie.testing.errand import Errand, guard_of, own_name
 from coterie.testing.history import Violation
 from coterie.testing.programs import Program, Work
+
+if TYPE_CHECKING:
+    from coterie.testing.recipes import RecipeSimulation
 
 _CONTENDED: Final = "chief"
 """A name that everybody wants to have."""
@@ -36,7 +39,7 @@ class Place(Protocol):
 class Standing(Errand):
     """Each stands in a list that all follow, leaves it and comes back."""
 
-    def __init__(self, simulation: Any) -> None:
+    def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
         self.standers: dict[str, Stander] = {}
         """By what each calls himself: who has crashed is not among them."""
@@ -127,14 +130,17 @@ class Stander(Work):
         await place.enter()
         self.place, self.says = place, says
         session_id = self.client.session_id
-        if not place.present:
+        if not self._has(place, session_id):
             return
         await self.refresh()
         _, listed = self.listed()
-        if self.key not in listed and place.present and self.client.session_id == session_id:
+        if self.key not in listed and self._has(place, session_id):
             self.program.simulation.failed(
                 Violation(f"{self.program.name} has joined, and is not on its own list")
             )
+
+    def _has(self, place: Place, session_id: int) -> bool:
+        return place.present and self.client.session_id == session_id
 
     async def _leave(self) -> None:
         self.program.doing = "parts"
@@ -284,7 +290,7 @@ class Partitioning(Errand):
 
     count = 3
 
-    def __init__(self, simulation: Any) -> None:
+    def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
         self.guards = [guard_of(simulation, f"partition {n}") for n in range(self.count)]
         self.sharers: dict[str, _Sharer] = {}
@@ -334,7 +340,7 @@ class _Sharer(Work):
             await partitioner.enter()
         self._partitioner = partitioner
         program.doing = "shares"
-        await program.pause(2.0)
+        await program.pause(1.0)
         if dice.random() < 0.3:
             await self._leave()
 

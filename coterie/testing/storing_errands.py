@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from coterie.errors import NodeExistsError, OutcomeUnknown
 from coterie.recipes.configuration import Configuration
@@ -19,6 +19,9 @@ from coterie.recipes.rendezvous import Rendezvous
 from coterie.testing.errand import Errand, own_name
 from coterie.testing.history import Violation
 from coterie.testing.programs import DOCUMENTED, Program, Work
+
+if TYPE_CHECKING:
+    from coterie.testing.recipes import RecipeSimulation
 
 # Settings
 
@@ -34,7 +37,7 @@ class Settings:
 class Configuring(Errand):
     """Each raises a number among the settings that all share."""
 
-    def __init__(self, simulation: Any) -> None:
+    def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
         self.told: set[int] = set()
         self.unknown = 0
@@ -137,7 +140,7 @@ class _Setter(Work):
 class Meeting(Errand):
     """One puts something, the others wait for it, at one place after the other."""
 
-    def __init__(self, simulation: Any) -> None:
+    def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
         self.guests: dict[str, _Guest] = {}
         self.tried: dict[int, set[bytes]] = {}
@@ -240,7 +243,7 @@ class Keying(Errand):
 
     names = ("alice", "bob")
 
-    def __init__(self, simulation: Any) -> None:
+    def __init__(self, simulation: RecipeSimulation) -> None:
         super().__init__(simulation)
         self.holders: dict[str, _KeyHolder] = {}
         self.made: dict[str, set[bytes]] = {name: set() for name in self.names}

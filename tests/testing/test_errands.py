@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from coterie.testing.errand import Errand
 from coterie.testing.errands import ERRANDS, Telling, Writing
 from coterie.testing.history import Violation
-from coterie.testing.recipes import RecipeSimulation, plan_of
-
-
-def quiet(errand: type[Errand]) -> RecipeSimulation:
-    plan = dataclasses.replace(plan_of(1, 1), faults=frozenset({"clock"}), clients=3)
-    return RecipeSimulation(1, plan, errand=errand)
+from tests.testing.quiet import quiet
 
 
 @pytest.mark.parametrize("kind", sorted(ERRANDS))
