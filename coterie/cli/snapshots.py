@@ -8,12 +8,17 @@ snapshot of its own.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Final
+
+import click
 
 from coterie.cli import places, show, trees
 from coterie.cli.places import BAD, DataError, ToolError
 from coterie.cli.show import Output
+from coterie.config import embedded_default
 from coterie.core.tree import Tree
 from coterie.core.znode import Node, is_ephemeral
 from coterie.storage import inspection, past, repair, snapshot
@@ -26,6 +31,7 @@ from coterie.system.files import OSFiles
 
 _PARTS: Final = ("data", "acl", "owner", "czxid", "mzxid", "version", "aversion")
 _DIFFERENT: Final = 1
+_FOR_EVER_MS: Final = 2**31 - 1
 
 
 def state(what: str, log_data: str | None, files: Overlay) -> tuple[Tree, str]:
@@ -200,6 +206,34 @@ def show_at(
             hidden = depth_max is not None and len(step.more) == depth_max
             shown = step if with_data else step._replace(data=None)
             out.line(show.branch(shown, hidden))
+    return 0
+
+
+def serve_at(zxid: str, where: str, log_data: str | None, port: int) -> int:
+    """Serve the tree as it was, from a copy that goes with this process.
+
+    Time stands still there: its sessions last, and so do containers and TTL znodes.
+    """
+    from coterie.runtime.process import StartError, run
+
+    with places.reading() as files:
+        place = places.find(where, log_data).place
+        tree = past.at(files, place, places.as_zxid(zxid, files, place))
+    for session_id in tree.sessions:
+        tree.sessions[session_id] = _FOR_EVER_MS
+    with tempfile.TemporaryDirectory(prefix="coterie-at-") as top:
+        config = replace(
+            embedded_default(top, port=port), container_check_interval_ms=_FOR_EVER_MS
+        )
+        with places.reading():
+            copy = Place(top, top)
+            OSFiles().make_directory(copy.snapshots)
+            repair.write_snapshot(OSFiles(), copy.snapshots, tree)
+        what = f"{where} as it was after txn {tree.zxid:#x}"
+        try:
+            run(config, lambda server: click.echo(f"{what}: 127.0.0.1:{server.port}"))
+        except StartError as error:
+            raise ToolError(str(error)) from None
     return 0
 
 

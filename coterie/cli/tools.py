@@ -261,7 +261,14 @@ def snapshot_restore(**given: Any) -> None:
 @click.option("--data", "with_data", is_flag=True, help="Show what they hold, too.")
 @click.option("--get", is_flag=True, help="Show what PATH held, and its metadata.")
 @click.option("--raw", is_flag=True, help="The bytes that PATH held, and nothing else.")
-def at(where: str, **given: Any) -> None:
+@click.option(
+    "--serve",
+    "port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve it at this port of 127.0.0.1 until Ctrl-C, from a copy; 0 takes a free one.",
+)
+def at(where: str, port: int | None, **given: Any) -> None:
     """Show the tree as it was after a txn, or at a time, from snapshots and logs.
 
     With --json it is what `coterie import` takes. The server may be running.
@@ -271,9 +278,12 @@ def at(where: str, **given: Any) -> None:
       coterie at 0x500000001 --path /config --data
       coterie at 2026-11-24T10:00:00Z /var/lib/zookeeper --get --path /config/colour
       coterie at last data --json > everything.jsonl
+      coterie at 0x500000001 --serve 2199
     """
     from coterie.cli import snapshots
 
+    if port is not None:
+        sys.exit(snapshots.serve_at(given["zxid"], where, given["log_data"], port))
     sys.exit(snapshots.show_at(where=where, **given))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -13,6 +16,7 @@ from coterie.storage import snapshot
 from coterie.storage.store import Store
 from coterie.system.files import OSFiles
 from coterie.testing.cluster import Server
+from tests.cli.conftest import ended, line
 from tests.cli.kept import Kept, complaint, objects, says
 from tests.golden.packets import HERE
 from tests.storage.author import Author, contents
@@ -103,6 +107,26 @@ def test_a_state_is_taken_while_the_server_runs_and_served(tmp_path: Path) -> No
     assert "not empty" in complaint(
         "snapshot", "take", tmp_path / "data", "--to", tmp_path / "now"
     )
+
+
+@pytest.mark.slow
+def test_the_past_is_served_and_nothing_expires_there(
+    start_command: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    files = tmp_path / "data" / "version-2"
+    files.mkdir(parents=True)
+    for name in ("log.1", "snapshot.93"):
+        shutil.copy(HERE / name, files)
+    process = start_command("at", "0x93", str(tmp_path / "data"), "--serve", "0")
+    said = line(process)
+    assert said.startswith(f"{tmp_path}/data as it was after txn 0x93: 127.0.0.1:")
+    with coterie.connect_blocking(said.rpartition(": ")[2]) as zk:
+        assert zk.get("/m").data == b"127"
+        assert zk.get("/a/s-0000000002").stat.ephemeral_owner
+        zk.set("/m", b"changed")
+    process.terminate()
+    assert ended(process) == (0, "")
+    assert says("at", "last", tmp_path / "data", "--path", "/m", "--raw") == "127"
 
 
 def test_a_snapshot_is_taken_in_its_place(kept: Kept) -> None:
