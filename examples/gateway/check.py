@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -43,6 +44,8 @@ class User:
         self._turn = 0
         self.retried = 0
         """How many requests had to be sent again."""
+        self.answered: Counter[str] = Counter()
+        """How many each server has answered well."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,13 +114,15 @@ class User:
             urls = self._urls()
             if urls:
                 self._turn += 1
-                url = urls[self._turn % len(urls)] + path
+                server = urls[self._turn % len(urls)]
+                url = server + path
                 try:
                     answer = await self._http.request(method, url, headers=sent, **more)
                 except httpx.TransportError as error:
                     why = f"{url}: {type(error).__name__} {error}"
                 else:
                     if answer.is_success:
+                        self.answered[server] += 1
                         return answer
                     why = _may_be_retried(url, answer)
                 self.retried += 1

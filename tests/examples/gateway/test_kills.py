@@ -73,7 +73,7 @@ class Crowd:
         self.gateway = gateway
         self.jobs: list[Job] = []
         self.retried = 0
-        self.submitted = asyncio.Event()
+        self.answered: Counter[str] = Counter()
 
     async def submit(self, user: User, number: int) -> Job:
         if number < ALIGNMENTS:
@@ -124,6 +124,7 @@ class Crowd:
             ids = [one["id"] for one in listed.json()["experiments"]]
             assert len(ids) == len(set(ids)) == len(numbers)
             self.retried += user.retried
+            self.answered += user.answered
 
 
 def _sample(
@@ -226,6 +227,8 @@ async def _run(data: Path, hosts: str = "") -> tuple[Crowd, list[str], int]:
         tries = await intruding
         kills = {name: child.kills for name, child in gateway.supervisor.children.items()}
         assert min(kills.values()) >= 1, kills
+        assert crowd.answered.keys() == set(gateway.urls())
+        assert min(crowd.answered.values()) > JOBS
         return crowd, killing.result(), tries
 
 
