@@ -49,6 +49,7 @@ _ROOT: Final = "/gateway"
 _PAUSE_S: Final = 0.1
 _PAUSE_S_MAX: Final = 5.0
 _SETTLE_S: Final = 60.0
+_TRIES: Final = 20
 
 
 class Holder(NamedTuple):
@@ -174,10 +175,16 @@ class _Patient(Claim):
         self._patience_s = patience_s
 
     async def acquire(self, timeout_s: float | None = None) -> ClaimGrant:
-        # A container goes by itself after the last claim below it, also after one that died.
-        with suppress(NodeExistsError, OutcomeUnknown):
-            await self.zk.create(self.path, container=True, parents=True)
-        return await super().acquire(self._patience_s if timeout_s is None else timeout_s)
+        patience_s = self._patience_s if timeout_s is None else timeout_s
+        for _ in range(_TRIES):
+            with suppress(NoNodeError):
+                # A container goes by itself after the last claim below it, also after one that
+                # died.
+                with suppress(NodeExistsError, OutcomeUnknown):
+                    await self.zk.create(self.path, container=True, parents=True)
+                return await super().acquire(patience_s)
+            # Whoever left before this one's place was made has cleared it away.
+        raise NoNodeError(self.path, "claim")
 
     async def release(self, grant: ClaimGrant) -> None:
         await super().release(grant)

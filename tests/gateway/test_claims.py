@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from typing import Any
 
 import pytest
 
 import coterie
 from coterie.client.client import Client
-from coterie.errors import GrantLostError
+from coterie.errors import GrantLostError, NoNodeError
 from coterie.gateway import claims
 from coterie.gateway.claims import Holder, JobClaim, claimed, forget, holder
 from coterie.gateway.fencing import SQLFence, StaleTokenError
@@ -132,6 +133,38 @@ async def test_who_leaves_without_settling_leaves_it_to_the_next(connect: Connec
         assert next_one.token > claim.token
         await next_one.leave(None)
         assert await claimed(zk) == []
+
+
+async def test_what_it_stands_below_is_cleared_away_while_it_comes(connect: Connect) -> None:
+    """Found in the simulator: whoever leaves clears away what the next one has just found."""
+    async with connect() as zk, connect() as other:
+        client: Any = zk
+        create, cleared = client._create, 0
+
+        async def cleared_before(path: str, *arguments: Any) -> Any:
+            nonlocal cleared
+            if path.startswith(f"{PATH}/") and cleared < 3:
+                cleared += 1
+                await other.delete(PATH)
+                raise NoNodeError(path, "create")
+            return await create(path, *arguments)
+
+        client._create = cleared_before
+        async with JobClaim(zk, JOB):
+            await crowd(zk, PATH, 1)
+        assert cleared == 3
+
+
+async def test_a_root_that_is_not_there_is_told(connect: Connect) -> None:
+    async with connect() as zk:
+        client: Any = zk
+
+        async def never(path: str, *arguments: Any) -> Any:
+            raise NoNodeError(path, "create")
+
+        client._create = never
+        with pytest.raises(NoNodeError, match=PATH):
+            await JobClaim(zk, JOB).enter()
 
 
 async def test_the_block_of_who_loses_it_is_cancelled(connect: Connect) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from contextlib import suppress
 
 import pytest
 
-from coterie.gateway.claims import JobClaim
+from coterie.gateway.claims import JobClaim, Step
 from coterie.gateway.fencing import SQLFence, StaleTokenError
 from coterie.gateway.standby import Standby
+from coterie.testing.campaign import members_of
 from coterie.testing.errand import Errand
 from coterie.testing.gateway_errands import StandingBy, Working
 from coterie.testing.history import Violation
@@ -147,6 +149,60 @@ def test_who_settles_though_it_was_not_recorded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(JobClaim, "_record", record)
     with pytest.raises(Violation):
         _quiet(Working).run()
+
+
+# Whole runs, with faults
+
+
+def _found(kind: type[Errand], first: int) -> str:
+    """What the first of a few seeds to fail fails with."""
+    for seed in range(first, first + 20):
+        try:
+            RecipeSimulation(seed, members=members_of(seed), errand=kind).run()
+        except Violation as violation:
+            return str(violation)
+    pytest.fail("20 seeds saw nothing")
+
+
+@pytest.mark.parametrize(("kind", "first"), [(StandingBy, 5), (Working, 5)])
+def test_without_the_fence_a_late_write_is_let_in(
+    kind: type[Errand], first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLFence, "_let_in", lambda self, cursor, token: None)
+    assert "was let in after" in _found(kind, first)
+
+
+def test_who_has_lost_the_lead_has_to_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Standby, "leading", property(lambda self: self._grant))
+    assert "which it has lost" in _found(StandingBy, 4)
+
+
+def test_a_step_whose_outcome_is_unknown_has_to_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def once(self: JobClaim, step: Step, unknown: tuple[type[Exception], ...]) -> None:
+        with suppress(*unknown):
+            await step(self.token)
+
+    monkeypatch.setattr(JobClaim, "_record", once)
+    assert "was said to be done, and is not" in _found(Working, 14)
+
+
+def test_what_was_found_once_is_not_found_again() -> None:
+    """What a claim was to stand below was cleared away while its place was made."""
+    RecipeSimulation(14, members=members_of(14), errand=Working).run()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", [StandingBy, Working])
+def test_a_hundred_more(kind: type[Errand]) -> None:
+    marks: set[str] = set()
+    for seed in range(30_000, 30_100):
+        simulation = RecipeSimulation(seed, members=members_of(seed), errand=kind)
+        simulation.run()
+        marks |= set(simulation.marks)
+    assert "the store has refused a stale token" in marks
 
 
 def _change(connection: sqlite3.Connection, statement: str) -> None:
