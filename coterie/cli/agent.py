@@ -17,8 +17,8 @@ from coterie.cli.options import where
 
 if TYPE_CHECKING:
     from coterie.client.client import Client
-    from coterie.gateway.agent import Agent
-    from coterie.gateway.agent_subscriptions import Plan
+    from coterie.gateway.agent.agent import Agent
+    from coterie.gateway.agent.subscriptions import Plan
 
 _BAD: Final = 1
 _USAGE: Final = 2
@@ -90,7 +90,7 @@ def agent(context: click.Context, /, file: str, **given: Any) -> None:
 
 
 def _carry_out(file: str, given: dict[str, Any]) -> int:
-    from coterie.gateway.agent import Agent, AgentError, confirm, read_plan
+    from coterie.gateway.agent.agent import Agent, AgentError, confirm, read_plan
     from coterie.system.files import OSFiles
 
     try:
@@ -133,8 +133,8 @@ def _connector(given: dict[str, Any]) -> Callable[[Plan], Client]:
 
 
 def _show_status(plan: Plan, as_json: bool) -> int:
-    from coterie.gateway.agent import read_status
-    from coterie.gateway.agent_status import encode, report
+    from coterie.gateway.agent.agent import read_status
+    from coterie.gateway.agent.status import encode, report
     from coterie.system.clock import SystemClock
     from coterie.system.files import OSFiles
 
@@ -188,7 +188,7 @@ async def _keep(agent: Agent, port: int | None) -> None:
     tasks: list[asyncio.Task[Any]] = [loop.create_task(ending.wait())]
     port = agent.plan.page if port is None else port
     if port is not None:
-        from coterie.gateway.agent_page import Page
+        from coterie.gateway.agent.page import Page
 
         page = Page(agent.status, SystemClock().wall_ms, port)
         agent.port = page.port

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from coterie.gateway.agent_reload import Reload
-from coterie.gateway.agent_subscriptions import Command
+from coterie.gateway.agent.reload import Reload
+from coterie.gateway.agent.subscriptions import Command
 from coterie.system.command import Outcome
 from coterie.testing.clock import Time
 from coterie.testing.loop import VirtualLoop

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.gateway.agent_content import (
+from coterie.gateway.agent.content import (
     ContentError,
     check_syntax,
     fill,
@@ -18,8 +18,8 @@ from coterie.gateway.agent_content import (
     servers_content,
     settings_content,
 )
-from coterie.gateway.agent_files import Version, digest
-from coterie.gateway.agent_subscriptions import ServersFile, SettingsFile
+from coterie.gateway.agent.files import Version, digest
+from coterie.gateway.agent.subscriptions import ServersFile, SettingsFile
 from coterie.recipes.discovery import Instance
 
 _SETTINGS = SettingsFile("/a", "a")

@@ -10,7 +10,7 @@ Programs read files and know nothing of the ensemble; they start and go on witho
   everything else, so that it is known without the ensemble, and one that makes no sense changes
   nothing;
 - one agent to a directory.
-What may be written when is in agent_rails.py, one file in agent_kept.py.
+What may be written when is in rails.py, one file in kept.py.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from typing import Any, Final
 from coterie import __version__
 from coterie.client.client import Client
 from coterie.errors import ZooKeeperError
-from coterie.gateway.agent_content import ContentError
-from coterie.gateway.agent_files import read, replace_file, why
-from coterie.gateway.agent_kept import FAILING, HELD, Host, Kept
-from coterie.gateway.agent_reload import Reload, Run
-from coterie.gateway.agent_status import (
+from coterie.gateway.agent.content import ContentError
+from coterie.gateway.agent.files import read, replace_file, why
+from coterie.gateway.agent.kept import FAILING, HELD, Host, Kept
+from coterie.gateway.agent.reload import Reload, Run
+from coterie.gateway.agent.status import (
     BEAT_S,
     CommandStatus,
     FileStatus,
@@ -43,7 +43,7 @@ from coterie.gateway.agent_status import (
     decode,
     encode,
 )
-from coterie.gateway.agent_subscriptions import (
+from coterie.gateway.agent.subscriptions import (
     OWN_FOLDER,
     TOML,
     Plan,

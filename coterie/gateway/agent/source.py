@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from coterie.client.cache import Cache
 from coterie.client.client import Client
-from coterie.gateway.agent_content import lasting
-from coterie.gateway.agent_subscriptions import ServersFile, SettingsFile, Subscription
+from coterie.gateway.agent.content import lasting
+from coterie.gateway.agent.subscriptions import ServersFile, SettingsFile, Subscription
 from coterie.gateway.directory import available
 from coterie.recipes import typed_json
 from coterie.recipes.discovery import Instance

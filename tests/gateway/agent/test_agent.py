@@ -15,9 +15,9 @@ import pytest
 import coterie
 from coterie.client.client import Client
 from coterie.errors import NotConnectedError
-from coterie.gateway.agent import Agent, AgentError, confirm, read_plan, read_status
-from coterie.gateway.agent_kept import HELD
-from coterie.gateway.agent_subscriptions import Plan
+from coterie.gateway.agent.agent import Agent, AgentError, confirm, read_plan, read_status
+from coterie.gateway.agent.kept import HELD
+from coterie.gateway.agent.subscriptions import Plan
 from coterie.recipes.discovery import Discovery
 from coterie.system.files import OSFiles
 from coterie.testing.cluster import Server

@@ -17,7 +17,7 @@ import posixpath
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from coterie.gateway.agent_subscriptions import VERSION_SUFFIX
+from coterie.gateway.agent.subscriptions import VERSION_SUFFIX
 from coterie.recipes import typed_json
 from coterie.system.files import Files
 

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from coterie.client.client import Client
 from coterie.errors import ZooKeeperError
-from coterie.gateway.agent_content import (
+from coterie.gateway.agent.content import (
     ContentError,
     check_syntax,
     fitting,
@@ -32,11 +32,11 @@ from coterie.gateway.agent_content import (
     servers_content,
     settings_content,
 )
-from coterie.gateway.agent_files import PENDING, LocalFile, Version, digest, read, reloaded, why
-from coterie.gateway.agent_rails import Members, SetRail, SettingsRail
-from coterie.gateway.agent_reload import Reload, Run
-from coterie.gateway.agent_source import Offer, view_of
-from coterie.gateway.agent_subscriptions import Command, ServersFile, SettingsFile, Subscription
+from coterie.gateway.agent.files import PENDING, LocalFile, Version, digest, read, reloaded, why
+from coterie.gateway.agent.rails import Members, SetRail, SettingsRail
+from coterie.gateway.agent.reload import Reload, Run
+from coterie.gateway.agent.source import Offer, view_of
+from coterie.gateway.agent.subscriptions import Command, ServersFile, SettingsFile, Subscription
 from coterie.recipes.following import View
 from coterie.system.clock import Clock
 from coterie.system.files import Files

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from coterie.gateway.agent_subscriptions import Command
+from coterie.gateway.agent.subscriptions import Command
 from coterie.system.command import Outcome
 
 log = logging.getLogger("coterie.agent")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from coterie.gateway.agent_rails import Rails
+from coterie.gateway.agent.rails import Rails
 from coterie.paths import valid
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from coterie.gateway.agent_source import read_instance, view_of
-from coterie.gateway.agent_subscriptions import ServersFile, SettingsFile
+from coterie.gateway.agent.source import read_instance, view_of
+from coterie.gateway.agent.subscriptions import ServersFile, SettingsFile
 from coterie.recipes.discovery import Discovery, Instance
 from tests.conftest import Connect
 from tests.recipes.patience import eventually

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from coterie.gateway.agent_files import LocalFile, Version, digest, read, reloaded, replace_file
+from coterie.gateway.agent.files import LocalFile, Version, digest, read, reloaded, replace_file
 from coterie.testing.files import Disk, HaltedError
 
 _OLD, _NEW = b"old " * 400, b"new " * 700

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any, Final
 
-from coterie.gateway.agent_files import Version, digest
-from coterie.gateway.agent_rails import Members
-from coterie.gateway.agent_subscriptions import JSON, TOML, ServersFile, SettingsFile
+from coterie.gateway.agent.files import Version, digest
+from coterie.gateway.agent.rails import Members
+from coterie.gateway.agent.subscriptions import JSON, TOML, ServersFile, SettingsFile
 from coterie.recipes import typed_json
 from coterie.recipes.discovery import Instance
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from coterie.gateway.agent_subscriptions import OWN_FOLDER
+from coterie.gateway.agent.subscriptions import OWN_FOLDER
 from coterie.recipes import typed_json
 
 BEAT_S: Final = 2.0

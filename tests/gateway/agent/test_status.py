@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.gateway.agent_status import (
+from coterie.gateway.agent.status import (
     CommandStatus,
     FileStatus,
     Status,

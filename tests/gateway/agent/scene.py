@@ -12,12 +12,12 @@ import pytest
 
 from coterie.client.client import Client
 from coterie.errors import ConnectionLossError
-from coterie.gateway import agent_kept
-from coterie.gateway.agent_files import read
-from coterie.gateway.agent_kept import Host, Kept
-from coterie.gateway.agent_reload import Reload
-from coterie.gateway.agent_source import Offer
-from coterie.gateway.agent_subscriptions import Command, Subscription
+from coterie.gateway.agent import kept
+from coterie.gateway.agent.files import read
+from coterie.gateway.agent.kept import Host, Kept
+from coterie.gateway.agent.reload import Reload
+from coterie.gateway.agent.source import Offer
+from coterie.gateway.agent.subscriptions import Command, Subscription
 from coterie.recipes.discovery import Instance
 from coterie.system.command import Outcome
 from coterie.testing.clock import Time, VirtualClock
@@ -129,7 +129,7 @@ class Scene:
         play: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         """Run the agent's part for this file while a test goes on."""
-        monkeypatch.setattr(agent_kept, "view_of", lambda zk, one, root: self.tree)
+        monkeypatch.setattr(kept, "view_of", lambda zk, one, root: self.tree)
 
         async def both() -> None:
             working = [

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from coterie.gateway.agent_rails import Members, Rails, SetRail, SettingsRail, Verdict
+from coterie.gateway.agent.rails import Members, Rails, SetRail, SettingsRail, Verdict
 
 _RAILS = Rails(hold_s=300, jitter_s=0, flaps=3, flap_window_s=60, flap_hold_s=30)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.gateway.agent_rails import Rails
-from coterie.gateway.agent_subscriptions import (
+from coterie.gateway.agent.rails import Rails
+from coterie.gateway.agent.subscriptions import (
     Command,
     ServersFile,
     SettingsFile,

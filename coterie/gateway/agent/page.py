@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from coterie.gateway.agent_status import (
+from coterie.gateway.agent.status import (
     FileStatus,
     Status,
     age,

@@ -10,13 +10,13 @@ from itertools import pairwise
 import pytest
 
 from coterie.errors import NoAuthError
-from coterie.gateway.agent_files import replace_file
-from coterie.gateway.agent_kept import FAILING, GOOD, HELD, WAITING, Kept
-from coterie.gateway.agent_rails import Rails
-from coterie.gateway.agent_source import Offer
-from coterie.gateway.agent_subscriptions import Command, ServersFile, SettingsFile
+from coterie.gateway.agent.files import replace_file
+from coterie.gateway.agent.kept import FAILING, GOOD, HELD, WAITING, Kept
+from coterie.gateway.agent.rails import Rails
+from coterie.gateway.agent.source import Offer
+from coterie.gateway.agent.subscriptions import Command, ServersFile, SettingsFile
 from coterie.recipes.discovery import Instance
-from tests.gateway.agent_scene import PLACE, Scene
+from tests.gateway.agent.scene import PLACE, Scene
 
 _SETTINGS = SettingsFile("/a", "a.json")
 _SERVERS = ServersFile("web", "web", rails=Rails(jitter_s=0, hold_s=300, flaps=100))

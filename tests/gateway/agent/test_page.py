@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.gateway.agent_page import Page, page
-from coterie.gateway.agent_status import CommandStatus, FileStatus, Status, decode
+from coterie.gateway.agent.page import Page, page
+from coterie.gateway.agent.status import CommandStatus, FileStatus, Status, decode
 from coterie.system.transport import PortTakenError
 
 _NOW = 1_000_000_000
