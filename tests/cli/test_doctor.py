@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -140,6 +140,11 @@ def _flip(path: Path, offset: int) -> None:
     path.write_bytes(data)
 
 
+def _flip_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        _flip(path, 90)
+
+
 def _tear(path: Path) -> None:
     """Cut off within the last record; behind that are the zeros of what was reserved."""
     path.write_bytes(path.read_bytes().rstrip(b"\0")[:-3])
@@ -154,7 +159,7 @@ def _tear(path: Path) -> None:
         (lambda data: _flip(_newest(data, "log"), 300), 60),
         (lambda data: _flip(_newest(data, "snapshot"), 200), 0),
         (lambda data: _newest(data, "snapshot").write_bytes(b""), 0),
-        (lambda data: [_flip(path, 90) for path in data.glob("version-2/snapshot.*")], 0),
+        (lambda data: _flip_all(data.glob("version-2/snapshot.*")), 0),
         (lambda data: (data / "version-2" / "log.ffff").write_bytes(b"what is no log" * 100), 0),
     ],
 )
