@@ -11,7 +11,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from coterie.admin.commands import Status
 from coterie.admin.words import Words
@@ -26,11 +26,15 @@ from coterie.storage.store import Store
 from coterie.system import process, transport
 from coterie.system.clock import SystemClock, dice, show_time
 from coterie.system.files import OSFiles
+from coterie.system.notify import ALIVE, READY, STOPPING, Supervisor, status
 
 if TYPE_CHECKING:
     from socket import socket
 
 log = logging.getLogger("coterie.server")
+
+_STATUS_S: Final = 5.0
+"""Time between two words to systemd about what this server is."""
 
 
 class StartError(Exception):
@@ -89,6 +93,21 @@ class ServerProcess:
             )
         if config.purge_interval_ms > 0:
             self._purge_later()
+
+    def _unready(self) -> str | None:
+        """Why clients cannot read and write here, or None if they can."""
+        assert self._driver is not None
+        member = self._driver.member
+        if not member.server.serving:
+            return f"there is no quorum: this server is {member.mode}"
+        if member.server.read_only:
+            return "there is no quorum: this server is read-only"
+        return None if member.failure is None else f"nothing can be written: {member.failure}"
+
+    def standing(self) -> str:
+        """What this server is now, in a few words: its role, or why clients cannot write here."""
+        assert self._driver is not None
+        return self._unready() or f"serving, {self._driver.member.mode}"
 
     def _bind(self, bound: list[socket], host: str, port: int) -> socket:
         listener = transport.bind(host, port, self.config.client_port_backlog)
@@ -226,8 +245,26 @@ async def _serve(config: Config, ready: Callable[[ServerProcess], None]) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = ServerProcess(config, alone=True)
+    supervisor = Supervisor()
+    supervisor.tell(status("recovering the data"))
     await server.start()
     ready(server)
+    supervisor.tell(READY, status(server.standing()))
+    telling = loop.create_task(_tell(supervisor, server.standing))
     await stopping.wait()
     log.info("stopping")
+    telling.cancel()
+    supervisor.tell(STOPPING, status("stopping"))
     await server.stop()
+
+
+async def _tell(supervisor: Supervisor, standing: Callable[[], str]) -> None:
+    """Tell who started this process how it is: that this is told says that the loop turns.
+
+    A member without a quorum is told of as well as one with it, and a disk that does not answer
+    is no reason to be silent: to start this server again would mend neither.
+    """
+    pause_s = min(_STATUS_S, (supervisor.watchdog_s or _STATUS_S) / 3)
+    while supervisor.listens:
+        supervisor.tell(ALIVE, status(standing()))
+        await asyncio.sleep(pause_s)

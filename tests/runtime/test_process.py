@@ -171,3 +171,21 @@ def test_make_run_serves_at_once(tmp_path: Path) -> None:
     # A machine that is busy otherwise may be slow once, or twice.
     assert min(_seconds_to_serve(tmp_path) for _ in range(3)) < _READY_S_MAX
     assert (tmp_path / "data" / "version-2").is_dir()
+
+
+def test_what_systemd_hears(tmp_path: Path) -> None:
+    """As a unit of Type=notify with WatchdogSec: sd_notify(3)."""
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(name)
+        ear.settimeout(20)
+        environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "300000"}
+        with Server(tmp_path, environment) as server:
+            assert ear.recv(4096) == b"STATUS=recovering the data"
+            assert ear.recv(4096) == b"READY=1\nSTATUS=serving, standalone"
+            for _ in range(3):
+                assert ear.recv(4096) == b"WATCHDOG=1\nSTATUS=serving, standalone"
+            assert server.stop(signal.SIGTERM) == 0
+            while (last := ear.recv(4096)).startswith(b"WATCHDOG=1"):
+                pass
+            assert last == b"STOPPING=1\nSTATUS=stopping"
