@@ -78,7 +78,7 @@ _NOTED: Final[dict[str, str]] = {
         largeRequestMaxBytes largeRequestThreshold connection_throttle_* request_throttle_*
         request_stale_* request_throttler.shutdownTimeout throttled_op_wait_time
     """,
-    "this version has no HTTP pages and no metrics exporter": """
+    "over HTTP there are pages and metrics, without TLS, and no snapshots": """
         admin. metricsProvider.
     """,
     "this version writes no audit log": """
@@ -100,6 +100,8 @@ _REFUSED: Final[dict[str, tuple[str | None, str]]] = {
     "secureClientPort": (None, "TLS is not served by this version yet"),
     "secureClientPortAddress": (None, "TLS is not served by this version yet"),
     "electionAlg": ("3", "3 is the only algorithm for elections"),
+    "admin.forceHttps": ("false", "HTTP is not served over TLS by this version yet"),
+    "admin.needClientAuth": ("false", "HTTP is not served over TLS by this version yet"),
     "enforce.auth.enabled": ("false", "this version cannot shut out who has not authenticated"),
     "sessionRequireClientSASLAuth": ("false", "SASL is not served by this version yet"),
     "emulate353TTLNodes": ("false", "TTL znodes are kept as ZooKeeper 3.5.4 and later keep them"),

@@ -65,6 +65,13 @@ def _read_text(text: str) -> str:
     return text
 
 
+def _read_url_path(text: str) -> str:
+    """A path of plain names, without a slash at its end."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError(text)
+    return text
+
+
 def _read_hours(text: str) -> int:
     """Milliseconds of a time that is in hours if it bears no unit; not positive means never."""
     match = re.fullmatch(r"([+-]?[0-9]{1,10})(ms|s|m|h|d)?", text.lower())
@@ -118,6 +125,7 @@ BACKLOG: Final = Kind(
     lambda text: BACKLOG_DEFAULT if _whole(text) < 0 else min(_whole(text), _INT_MAX),
 )
 TEXT: Final = Kind("a name that is not empty", _read_text)
+URL_PATH: Final = Kind("a path such as /commands", _read_url_path)
 TRUE_FALSE: Final = flag("true", "false")
 YES_NO: Final = flag("yes", "no")
 HOURS: Final = Kind(

@@ -23,6 +23,7 @@ from coterie.kinds import (
     SUPER,
     TEXT,
     TRUE_FALSE,
+    URL_PATH,
     WORDS,
     YES_NO,
     Kind,
@@ -285,6 +286,63 @@ class Config:
             SUPER,
             "who is above every ACL, as `user:base64(digest(user:password))`; unset: nobody",
         ),
+    ] = None
+    admin_enabled: Annotated[
+        bool, Setting("admin.enableServer", TRUE_FALSE, "whether there are pages over HTTP")
+    ] = True
+    admin_address: Annotated[
+        str,
+        Setting(
+            "admin.serverAddress",
+            TEXT,
+            "the address for HTTP; Apache's default is every address, here that has to be asked "
+            "for: 0.0.0.0",
+        ),
+    ] = "127.0.0.1"
+    admin_port_given: Annotated[
+        int | None,
+        Setting(
+            "admin.serverPort",
+            PORT,
+            "the port for HTTP; unset: 8080 if nobody has it, and no pages if somebody does",
+        ),
+    ] = None
+    admin_command_url: Annotated[
+        str, Setting("admin.commandURL", URL_PATH, "where the commands are")
+    ] = "/commands"
+    admin_idle_timeout_ms: Annotated[
+        int,
+        Setting(
+            "admin.idleTimeout", MS, "time (ms) after which an idle HTTP connection is closed"
+        ),
+    ] = 30_000
+    admin_read_only_given: Annotated[
+        bool | None,
+        Setting(
+            "admin.readOnly",
+            TRUE_FALSE,
+            "whether nothing can be changed over HTTP; unset: only on a loopback address it can",
+        ),
+    ] = None
+    metrics_provider: Annotated[
+        str,
+        Setting(
+            "metricsProvider.className",
+            TEXT,
+            "Apache's PrometheusMetricsProvider opens a port for metrics alone; all others: none",
+        ),
+    ] = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider"
+    metrics_address: Annotated[
+        str,
+        Setting(
+            "metricsProvider.httpHost",
+            TEXT,
+            "the address for metrics; Apache's default is every address, here that has to be "
+            "asked for: 0.0.0.0",
+        ),
+    ] = "127.0.0.1"
+    metrics_port: Annotated[
+        int | None, Setting("metricsProvider.httpPort", PORT, "the port for metrics; unset: none")
     ] = None
 
     dynamic_config_file: Annotated[

@@ -16,12 +16,15 @@ from coterie.admin.metrics import metrics
 from coterie.config import Config
 from coterie.core.connection import Connection
 from coterie.core.front import Front
-from coterie.ensemble import Ensemble
+from coterie.ensemble import Ensemble, Seat
+from coterie.settings import SETTINGS
 
 VERSION: Final = f"3.9.4-coterie-{__version__}"
 """Clients and tools read a ZooKeeper version here and decide by it what the server can do, so it
 begins with the one whose protocol this server speaks; then it says who it is."""
 BUILT: Final = "2026-11-23 00:00 UTC"
+
+_SECRET: Final = frozenset({"DigestAuthenticationProvider.superDigest"})
 
 LEARNERS: Final = frozenset({"follower", "observer"})
 
@@ -45,6 +48,8 @@ class Status:
     """Bytes of snapshots and of logs; visits the disk."""
     show_time: Callable[[int], str]
     """A time as people read it, from milliseconds since 1970."""
+    snapshots: Callable[[], list[tuple[int, int, int]]] = list
+    """Zxid, bytes and time (ms) of each snapshot, the newest first; visits the disk."""
 
 
 def _configuration(status: Status) -> Result:
@@ -169,6 +174,81 @@ def _is_read_only(status: Status) -> Result:
     return {"read_only": server.read_only, "is_serving": server.serving}
 
 
+def _last_snapshot(status: Status) -> Result:
+    """Apache's two fields, and all snapshots that there are."""
+    found = status.snapshots()
+    newest = found[0] if found else None
+    return {
+        "zxid": f"{newest[0]:x}" if newest else f"{2**64 - 1:x}",
+        "timestamp": newest[2] // 1000 if newest else -1,
+        "snapshots": [
+            {"zxid": f"{zxid:#x}", "size": size, "timestamp": ms // 1000}
+            for zxid, size, ms in found
+        ],
+    }
+
+
+def _leader(status: Status) -> Result:
+    ensemble, leader_id = status.config.ensemble, status.member.leader_id
+    if ensemble is None:
+        return {"error": "server is not initialized"}
+    return {
+        "is_leader": status.member.mode == "leader",
+        "leader_id": -1 if leader_id is None else leader_id,
+        "leader_ip": "" if leader_id is None else ensemble.seats[leader_id].quorum[0][0],
+    }
+
+
+def _voting_view(status: Status) -> Result:
+    ensemble = status.config.ensemble
+    seats = [] if ensemble is None else [ensemble.seats[id] for id in sorted(ensemble.voters)]
+    return {"current_config": {seat.id: _seat(seat) for seat in seats}}
+
+
+def _seat(seat: Seat) -> Result:
+    return {
+        "serverAddresses": [_endpoint(each) for each in seat.quorum],
+        "electionAddresses": [_endpoint(each) for each in seat.election],
+        "clientAddress": _endpoint(seat.client) if seat.client else "",
+        "learnerType": seat.role.value,
+    }
+
+
+def _endpoint(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _zab_state(status: Status) -> Result:
+    config, zxid = status.config, status.member.tree.zxid
+    if config.ensemble is None:
+        return {"voting": False, "zabstate": ""}
+    seat, states = config.seat, {"looking": "election", "read-only": "election"}
+    return {
+        "myid": config.server_id,
+        "is_leader": status.member.mode == "leader",
+        "quorum_address": _endpoint(seat.quorum[0]),
+        "election_address": _endpoint(seat.election[0]),
+        "client_address": _endpoint((config.client_port_address or "0.0.0.0", status.port)),
+        "voting": config.server_id in config.ensemble.voters,
+        "last_zxid": f"{zxid:#x}",
+        "zab_epoch": zxid >> 32,
+        "zab_counter": zxid & 0xFFFF_FFFF,
+        "zabstate": states.get(status.member.mode, "broadcast"),
+    }
+
+
+def _system_properties(status: Status) -> Result:
+    """The settings, which are system properties to Apache's server. Secrets stay out."""
+    told = {}
+    for key, (attribute, setting) in SETTINGS.items():
+        value = getattr(status.config, attribute)
+        secret = key in _SECRET or key.endswith(".password")
+        if value not in ("", None) and not secret:
+            told[f"zookeeper.{key}"] = setting.kind.show(value)
+    return told
+
+
 def _monitor(status: Status) -> Result:
     return {
         "version": f"{VERSION}, built on {BUILT}",
@@ -252,12 +332,17 @@ COMMANDS: Final[dict[str, Callable[[Status], Result]]] = {
     "environment": _environment,
     "hash": _hash,
     "is_read_only": _is_read_only,
+    "last_snapshot": _last_snapshot,
+    "leader": _leader,
     "monitor": _monitor,
     "ruok": _ruok,
     "server_stats": _server_stats,
     "stats": _stats,
     "stat_reset": _reset_stats,
+    "system_properties": _system_properties,
+    "voting_view": _voting_view,
     "watch_summary": _watch_summary,
     "watches": _watches,
     "watches_by_path": _watches_by_path,
+    "zabstate": _zab_state,
 }

@@ -24,6 +24,7 @@ from coterie.config import (
 from coterie.runtime.process import StartError, run
 
 if TYPE_CHECKING:
+    from coterie.runtime.doors import Inside, Pages
     from coterie.runtime.process import ServerProcess
 
 log = logging.getLogger("coterie")
@@ -38,11 +39,18 @@ def serve(file: str | None, data: str, host: str | None, port: int | None) -> in
         config, notices = _configure(file, data, host, port)
         for notice in notices:
             log.info("%s: %s", file, notice)
-        run(config, lambda server: _announce(server, config))
+        run(config, lambda server: _announce(server, config), _pages)
     except (ConfigError, StartError) as error:
         print(f"coterie serve: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _pages(inside: Inside) -> Pages:
+    """Imported when the first connection over HTTP waits."""
+    from coterie.console.site import pages
+
+    return pages(inside)
 
 
 def _configure(
@@ -105,7 +113,18 @@ def _announce(server: ServerProcess, config: Config) -> None:
     print(
         f"{what} at {host}:{server.port}\n"
         f"data in    {os.path.abspath(config.data_dir)}\n"
+        f"{_pages_at(server)}"
         f'connect    python: KazooClient("{where}")   shell: zkCli.sh -server {where}\n'
         "stop       Ctrl-C",
         flush=True,
     )
+
+
+def _pages_at(server: ServerProcess) -> str:
+    """The line about the pages, where there are any."""
+    if not server.doors or not server.config.admin_enabled:
+        return ""
+    host = server.config.admin_address
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    where = f"[{shown}]" if ":" in shown else shown
+    return f"pages      http://{where}:{server.doors[0].port}/\n"

@@ -47,6 +47,11 @@ class Front:
         raise NotImplementedError
 
     @property
+    def leader_id(self) -> int | None:
+        """Which member leads, as far as this one knows; None for who stands alone."""
+        return None
+
+    @property
     def outstanding_txns(self) -> int:
         """How many txns are logged, or on the way to the log, and not committed."""
         raise NotImplementedError

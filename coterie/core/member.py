@@ -84,6 +84,13 @@ class Member(Replica):
             return "leader"
         return "follower" if self.votes else "observer"
 
+    @property
+    def leader_id(self) -> int | None:
+        role = self.role
+        if role is None or not role.established:
+            return None
+        return self.id if isinstance(role, Leader) else role.leader_id
+
     def role_numbers(self) -> dict[str, float]:
         return self.role.numbers() if isinstance(self.role, Leader) else {}
 

@@ -11,6 +11,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from coterie.admin.commands import Status
@@ -19,13 +20,14 @@ from coterie.config import Config
 from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.ensemble import Seat
+from coterie.runtime import doors
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
 from coterie.storage.errors import StorageError
 from coterie.storage.store import Store
 from coterie.system import process, transport
 from coterie.system.clock import SystemClock, dice, show_time
-from coterie.system.files import OSFiles
+from coterie.system.files import OSFiles, changed_ms
 from coterie.system.notify import ALIVE, READY, STOPPING, Supervisor, status
 
 if TYPE_CHECKING:
@@ -44,10 +46,13 @@ class StartError(Exception):
 class ServerProcess:
     """One server in this process. `start` it within a running event loop.
 
-    One that is `alone` in its process tunes that process to its own needs.
+    One that is `alone` in its process tunes that process to its own needs. `pages` makes what
+    answers over HTTP; without it there are no HTTP ports.
     """
 
-    def __init__(self, config: Config, *, alone: bool = False) -> None:
+    def __init__(
+        self, config: Config, *, alone: bool = False, pages: doors.MakePages | None = None
+    ) -> None:
         if not __debug__:
             raise StartError("Coterie does not run under python -O: it needs its assertions")
         self.config = config
@@ -59,6 +64,9 @@ class ServerProcess:
         self._store: Store | None = None
         self._driver: Driver | None = None
         self._listeners: list[asyncio.AbstractServer] = []
+        self._pages = pages
+        self.doors: list[doors.Door] = []
+        """The HTTP ports: that of the pages, if there is one, then that for metrics alone."""
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -69,12 +77,16 @@ class ServerProcess:
             listener = self._bind(bound, config.client_port_address, config.client_port)
             for host, port in self._member_ports():
                 self._bind(bound, host, port)
+            if self._pages is not None:
+                self._bind_doors(self._pages)
             store, tree = self._recover()
             for note in store.notes:
                 log.warning(note)
         except (transport.PortTakenError, StorageError) as error:
             for taken in bound:
                 taken.close()
+            for door in self.doors:
+                door.shut()
             raise StartError(str(error)) from None
         self._store = store
         if self._alone:
@@ -91,8 +103,17 @@ class ServerProcess:
             self._listeners.append(
                 await transport.serve(taken, protocol, config.client_port_backlog)
             )
+        for door in self.doors:
+            door.open()
         if config.purge_interval_ms > 0:
             self._purge_later()
+
+    def _bind_doors(self, pages: doors.MakePages) -> None:
+        for listener, metrics_only in doors.bind(self.config):
+            inside = doors.Inside(
+                self.config, self._status, self._unready, lambda: self.port, metrics_only
+            )
+            self.doors.append(doors.Door(listener, partial(pages, inside)))
 
     def _unready(self) -> str | None:
         """Why clients cannot read and write here, or None if they can."""
@@ -177,6 +198,9 @@ class ServerProcess:
             process={**process.numbers(), **driver.numbers()},
             sizes=store.sizes,
             show_time=show_time,
+            snapshots=lambda: [
+                (zxid, size, changed_ms(path)) for zxid, size, path in store.snapshot_files()
+            ],
         )
 
     def _purge_later(self) -> None:
@@ -191,6 +215,8 @@ class ServerProcess:
             self._timer.cancel()
         for listener in self._listeners:
             listener.close()
+        for door in self.doors:
+            await door.close()
         if self._driver is not None:
             if self._driver.peers is not None:
                 self._driver.peers.close_all()
@@ -208,6 +234,8 @@ class ServerProcess:
             self._timer.cancel()
         for listener in self._listeners:
             listener.close()
+        for door in self.doors:
+            door.shut()
         driver = self._driver
         if driver is not None:
             if driver.peers is not None:
@@ -226,7 +254,11 @@ def _spare_collections() -> None:
     gc.set_threshold(2000, 10, 10**9)
 
 
-def run(config: Config, ready: Callable[[ServerProcess], None]) -> None:
+def run(
+    config: Config,
+    ready: Callable[[ServerProcess], None],
+    pages: doors.MakePages | None = None,
+) -> None:
     """Serve in this thread until SIGTERM or SIGINT; `ready` is called once it listens.
 
     Raises `StartError`.
@@ -234,17 +266,19 @@ def run(config: Config, ready: Callable[[ServerProcess], None]) -> None:
     loop = transport.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(_serve(config, ready))
+        loop.run_until_complete(_serve(config, ready, pages))
     finally:
         loop.close()
 
 
-async def _serve(config: Config, ready: Callable[[ServerProcess], None]) -> None:
+async def _serve(
+    config: Config, ready: Callable[[ServerProcess], None], pages: doors.MakePages | None
+) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server = ServerProcess(config, alone=True)
+    server = ServerProcess(config, alone=True, pages=pages)
     supervisor = Supervisor()
     supervisor.tell(status("recovering the data"))
     await server.start()

@@ -366,6 +366,11 @@ class Store:
         logs = txnlog.segments(self._files, self._logs).values()
         return sum(map(self._files.size, snapshots)), sum(map(self._files.size, logs))
 
+    def snapshot_files(self) -> list[tuple[int, int, str]]:
+        """The zxid, the bytes and the path of each snapshot, the newest first. Raises `OSError`."""
+        found = snapshot.snapshots(self._files, self._snapshots).items()
+        return [(zxid, self._files.size(path), path) for zxid, path in sorted(found, reverse=True)]
+
     def close(self) -> None:
         """Let the directory go. What is not synced is not made durable."""
         self._log.close()

@@ -181,6 +181,11 @@ class OSLock:
             os.close(fd)
 
 
+def changed_ms(path: str) -> int:
+    """When a file was last written, for people: milliseconds since 1970. Raises `OSError`."""
+    return os.stat(path).st_mtime_ns // 1_000_000
+
+
 class OSFiles:
     """The files of the machine that we run on."""
 

@@ -23,7 +23,8 @@ def test_the_commands_are_those_of_apaches_admin_server() -> None:
     assert COMMANDS.keys() == {
         *("configuration", "connections", "connection_stat_reset", "dirs", "dump", "environment"),
         *("hash", "is_read_only", "monitor", "ruok", "server_stats", "stat_reset", "stats"),
-        *("watch_summary", "watches", "watches_by_path"),
+        *("watch_summary", "watches", "watches_by_path", "last_snapshot", "leader"),
+        *("system_properties", "voting_view", "zabstate"),
     }
 
 

@@ -108,7 +108,7 @@ def test_address_and_port_of_the_command_come_last(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Config] = []
-    monkeypatch.setattr(serve, "run", lambda config, ready: seen.append(config))
+    monkeypatch.setattr(serve, "run", lambda config, ready, pages: seen.append(config))
     assert serve.serve(str(file), "./data", None, None) == 0
     assert serve.serve(str(file), "./data", "::1", 2999) == 0
     assert [(config.client_port_address, config.client_port) for config in seen] == [

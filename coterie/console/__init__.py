@@ -1,0 +1,1 @@
+"""HTTP: Apache's admin commands, metrics, znodes as resources, and the web console."""

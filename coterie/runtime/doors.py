@@ -1,0 +1,131 @@
+"""The HTTP ports of a server: bound when it starts, opened when somebody knocks.
+
+Rules:
+- what answers over HTTP is large, so it is loaded when the first connection waits, in another
+  thread: clients are served meanwhile. A server that nobody asks pays for a socket;
+- a port that nobody asked for by number is a convenience: if another has it, one line says so and
+  the server goes on. One that was asked for must be had, as the client port;
+- this knows nothing of HTTP. Whoever starts the server hands in what makes the pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from coterie.admin.commands import Status
+from coterie.config import Config
+from coterie.system import transport
+
+if TYPE_CHECKING:
+    from socket import socket
+
+log = logging.getLogger("coterie.server")
+
+PORT: Final = 8080
+_BACKLOG: Final = 64
+_PROMETHEUS: Final = "PrometheusMetricsProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What pages may ask of the server that they belong to."""
+
+    config: Config
+    status: Callable[[], Status]
+    unready: Callable[[], str | None]
+    """Why the server is not ready to serve, or None if it is."""
+    client_port: Callable[[], int]
+    metrics_only: bool
+
+
+class Pages(Protocol):
+    """What answers at a door."""
+
+    def protocol(self) -> asyncio.Protocol:
+        """For one connection."""
+
+    async def close(self) -> None:
+        """End all connections, and what they needed."""
+
+
+class _Listening(Protocol):
+    def close(self) -> None: ...
+
+
+MakePages = Callable[[Inside], Pages]
+
+
+def bind(config: Config) -> list[tuple[socket, bool]]:
+    """The listening sockets, and whether each is for metrics alone. Raises `PortTakenError`."""
+    found: list[tuple[socket, bool]] = []
+    if config.admin_enabled:
+        port = PORT if config.admin_port_given is None else config.admin_port_given
+        try:
+            found.append((transport.bind(config.admin_address, port, _BACKLOG), False))
+        except transport.PortTakenError as error:
+            if config.admin_port_given is not None:
+                raise
+            log.info("no pages over HTTP: %s; admin.serverPort names another port", error)
+    if config.metrics_port is not None and config.metrics_provider.endswith(_PROMETHEUS):
+        try:
+            bound = transport.bind(config.metrics_address, config.metrics_port, _BACKLOG)
+        except transport.PortTakenError:
+            for listener, _ in found:
+                listener.close()
+            raise
+        found.append((bound, True))
+    return found
+
+
+class Door:
+    """One HTTP port. `open` it within a running event loop."""
+
+    def __init__(self, listener: socket, make: Callable[[], Pages]) -> None:
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
+        self._make = make
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pages: Pages | None = None
+        self._server: _Listening | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """From now on whoever knocks is let in."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._knocked)
+
+    def _knocked(self) -> None:
+        assert self._loop is not None
+        self._loop.remove_reader(self._listener)
+        self._opening = self._loop.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        assert self._loop is not None
+        try:
+            pages = self._pages = await self._loop.run_in_executor(None, self._make)
+        except Exception:
+            log.exception("no pages over HTTP at port %d", self.port)
+            self._listener.close()
+            return
+        self._server = await transport.serve(self._listener, pages.protocol, _BACKLOG)
+
+    def shut(self) -> None:
+        """Let nobody in any more."""
+        if self._server is not None:
+            self._server.close()
+            return
+        if self._opening is not None:
+            self._opening.cancel()
+        elif self._loop is not None:
+            self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    async def close(self) -> None:
+        """`shut`, and end every connection."""
+        self.shut()
+        if self._pages is not None:
+            await self._pages.close()

@@ -1,0 +1,104 @@
+"""The HTTP ports of a server: what is bound, when it is opened, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from coterie.config import embedded_default
+from coterie.runtime import doors
+from coterie.system.transport import PortTakenError
+
+_CONFIG = embedded_default("data")
+_PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
+
+
+def _close(bound: list[tuple[socket.socket, bool]]) -> None:
+    for listener, _ in bound:
+        listener.close()
+
+
+def test_a_port_that_was_not_asked_for_may_be_taken(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(doors, "PORT", taken.getsockname()[1])
+        with caplog.at_level(logging.INFO, "coterie.server"):
+            assert doors.bind(_CONFIG) == []
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "admin.serverPort" in line
+
+
+def test_a_port_that_was_asked_for_has_to_be_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = replace(_CONFIG, admin_port_given=taken.getsockname()[1])
+        with pytest.raises(PortTakenError):
+            doors.bind(config)
+
+
+def test_metrics_have_a_port_only_with_apaches_provider() -> None:
+    config = replace(_CONFIG, admin_enabled=False, metrics_port=0)
+    assert doors.bind(config) == []
+    bound = doors.bind(replace(config, metrics_provider=_PROMETHEUS))
+    assert [metrics_only for _, metrics_only in bound] == [True]
+    assert bound[0][0].getsockname()[0] == "127.0.0.1"
+    _close(bound)
+
+
+class _Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).write(b"here")
+        transport.close()
+
+
+class _Pages:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def protocol(self) -> asyncio.Protocol:
+        return _Echo()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def test_pages_are_made_when_somebody_knocks() -> None:
+    made: list[_Pages] = []
+
+    def make() -> _Pages:
+        made.append(_Pages())
+        return made[-1]
+
+    async def run() -> None:
+        [(listener, _)] = doors.bind(replace(_CONFIG, admin_port_given=0))
+        door = doors.Door(listener, make)
+        door.open()
+        await asyncio.sleep(0)
+        assert made == []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+            assert await reader.read() == b"here"
+            writer.close()
+        assert len(made) == 1
+        await door.close()
+        assert made[0].closed
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", door.port)
+
+    asyncio.run(run())
+
+
+def test_a_door_that_nobody_knocked_at_closes() -> None:
+    async def run() -> None:
+        [(listener, _)] = doors.bind(replace(_CONFIG, admin_port_given=0))
+        door = doors.Door(listener, _Pages)
+        door.open()
+        await door.close()
+        assert listener.fileno() == -1
+
+    asyncio.run(run())
