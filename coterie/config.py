@@ -15,9 +15,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 from coterie.ensemble import ID_MAX, Ensemble, EnsembleError, Seat
-from coterie.kinds import EVERY_WORD
+from coterie.kinds import EVERY_WORD, Setting
 from coterie.properties import PropertiesError, entries
-from coterie.settings import SETTINGS, Config, Setting
+from coterie.settings import NO_PORT, SETTINGS, Config
 
 __all__ = [
     "PREFIX",
@@ -61,7 +61,7 @@ _ALONE: Final = "it is about an ensemble, and this server runs alone"
 _NOTED: Final[dict[str, str]] = {
     "members do without it here": """
         syncEnabled reconfigEnabled observerMasterPort localSessionsEnabled
-        localSessionsUpgradingEnabled sslQuorumReloadCertFiles portUnification quorum.
+        localSessionsUpgradingEnabled quorum.
         multiAddress. quorumCnxnTimeoutMs
         electionPortBindRetry tcpKeepAlive leader. learner. follower. observer. observerMaster.
         fastleader. enableEagerACLCheck forward_learner_requests_to_commit_processor_disabled
@@ -84,9 +84,16 @@ _NOTED: Final[dict[str, str]] = {
     "this version writes no audit log": """
         audit.
     """,
-    "this version has no TLS and no SASL: clients that need them are not let in": """
-        ssl. client.portUnification client.certReload authProvider. sasl. kerberos. security.
-        requireKerberosConfig superUser SASLAuthenticationProvider. X509AuthenticationProvider.
+    "certificates are read anew whenever their files have changed": """
+        client.certReload sslQuorumReloadCertFiles
+    """,
+    "TLS is that of this Python, and clients are known by their subjects, not by hosts": """
+        ssl.authProvider ssl.sslProvider ssl.quorum.sslProvider ssl.hostnameVerification
+        ssl.allowReverseDnsLookup ssl.quorum.allowReverseDnsLookup
+    """,
+    "this version has no SASL: clients that need it are not let in": """
+        authProvider. sasl. kerberos. security.
+        requireKerberosConfig superUser SASLAuthenticationProvider.
         IPAuthenticationProvider. letAnySaslUserDoX allowSaslFailedClients server.realm kinit
         ensembleAuthName enforce.auth.schemes
     """,
@@ -97,8 +104,13 @@ _NOTED: Final[dict[str, str]] = {
 """Apache's keys that change nothing here, by the reason. A dot or a star ends a prefix of keys."""
 
 _REFUSED: Final[dict[str, tuple[str | None, str]]] = {
-    "secureClientPort": (None, "TLS is not served by this version yet"),
-    "secureClientPortAddress": (None, "TLS is not served by this version yet"),
+    "ssl.crl": ("false", "lists of revoked certificates are not looked at by this version"),
+    "ssl.ocsp": ("false", "nobody is asked for revoked certificates by this version"),
+    "ssl.quorum.crl": ("false", "lists of revoked certificates are not looked at by this version"),
+    "ssl.quorum.ocsp": ("false", "nobody is asked for revoked certificates by this version"),
+    "ssl.clientHostnameVerification": ("false", "clients are known by their subjects, not hosts"),
+    "ssl.context.supplier.class": (None, "no class of Java makes contexts here"),
+    "ssl.quorum.context.supplier.class": (None, "no class of Java makes contexts here"),
     "electionAlg": ("3", "3 is the only algorithm for elections"),
     "admin.forceHttps": ("false", "HTTP is not served over TLS by this version yet"),
     "admin.needClientAuth": ("false", "HTTP is not served over TLS by this version yet"),
@@ -109,7 +121,6 @@ _REFUSED: Final[dict[str, tuple[str | None, str]]] = {
 """Apache's keys that must not be passed over: the value that changes nothing, and the reason."""
 
 _REFUSED_TO_MEMBERS: Final[dict[str, tuple[str | None, str]]] = {
-    "sslQuorum": ("false", "TLS between members is not served by this version yet"),
     "quorum.auth.enableSasl": ("false", "SASL between members is not served by this version yet"),
     "oraclePath": (None, "this version asks no oracle"),
 }
@@ -135,6 +146,8 @@ def parse(text: str, dynamic: str | None = None) -> tuple[Config, list[str]]:
     if reading.values.get("dynamic_config_file") is not None:
         reading.take_dynamic(dynamic)
     alone = reading.settle_members()
+    if "secure_port" in reading.values:
+        reading.values.setdefault("client_port", NO_PORT)
     for required in ("dataDir", "clientPort"):
         if SETTINGS[required][0] not in reading.values:
             raise ConfigError("is not set", key=required)
@@ -143,7 +156,8 @@ def parse(text: str, dynamic: str | None = None) -> tuple[Config, list[str]]:
         config = _with_seat(config, alone)
     _check_bounds(config, reading.lines)
     seats = config.ensemble.seats.values() if config.ensemble else ()
-    if not config.client_port_address and not any(seat.client for seat in seats):
+    plain = config.client_port != NO_PORT and not config.client_port_address
+    if plain and not any(seat.client for seat in seats):
         reading.say(None, "clientPortAddress is not set: this listens at every address it has")
     return config, reading.notices()
 
@@ -311,20 +325,33 @@ def _with_seat(config: Config, seat: Seat) -> Config:
     Where both do they have to agree, as in Apache's server; an address that stands for every one
     agrees with any. A name and an address may be the same, so they pass.
     """
+    if seat.client is not None:
+        host, port = _agreed(
+            seat, seat.client, "clientPort", config.client_port_address, config.client_port
+        )
+        config = replace(config, client_port_address=host, client_port=port)
     if seat.secure is not None:
-        raise ConfigError(_REFUSED["secureClientPort"][1], key=f"server.{seat.id}")
-    if seat.client is None:
-        return config
-    host, port = seat.client
-    given, address = _address(config.client_port_address), _address(host)
+        given = config.secure_port or 0
+        host, port = _agreed(
+            seat, seat.secure, "secureClientPort", config.secure_port_address, given
+        )
+        config = replace(config, secure_port_address=host, secure_port=port)
+    return config
+
+
+def _agreed(
+    seat: Seat, said: tuple[str, int], key: str, given_host: str, given_port: int
+) -> tuple[str, int]:
+    host, port = said
+    given, address = _address(given_host), _address(host)
     same_host = given is None or address is None or given.is_unspecified or given == address
-    if config.client_port not in (0, port) or not same_host:
+    if given_port not in (0, NO_PORT, port) or not same_host:
         raise ConfigError(
-            f"clients are to connect to {host}:{port}, but clientPortAddress and clientPort say "
-            f"{config.client_port_address or '*'}:{config.client_port}",
+            f"clients are to connect to {host}:{port}, but {key}Address and {key} say "
+            f"{given_host or '*'}:{given_port}",
             key=f"server.{seat.id}",
         )
-    return replace(config, client_port_address=host, client_port=port)
+    return said
 
 
 def embedded_default(data_dir: str, host: str = "127.0.0.1", port: int = 2181) -> Config:

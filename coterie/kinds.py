@@ -27,6 +27,20 @@ class Kind:
     show: Callable[[Any], str] = str
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of zoo.cfg. A number below `raised_to` counts as that and gives a notice.
+
+    One that is `of_ensemble` gives a notice where the server runs alone.
+    """
+
+    key: str
+    kind: Kind
+    meaning: str
+    raised_to: int | None = None
+    of_ensemble: bool = False
+
+
 def _whole(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         raise ValueError(text)
@@ -111,6 +125,25 @@ def _read_super(text: str) -> str:
     return text
 
 
+def _choice(*allowed: str) -> Callable[[str], str]:
+    """One of these, however its letters are."""
+    by_lower = {one.lower(): one for one in allowed}
+
+    def read(text: str) -> str:
+        if text.lower() not in by_lower:
+            raise ValueError(text)
+        return by_lower[text.lower()]
+
+    return read
+
+
+def _list_of(read: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
+    def read_all(text: str) -> tuple[str, ...]:
+        return tuple(read(part.strip()) for part in text.split(","))
+
+    return read_all
+
+
 MS: Final = number(1, unit="ms")
 COUNT: Final = number(0)
 POSITIVE: Final = number(1)
@@ -141,3 +174,13 @@ WORDS: Final = Kind(
 DIGEST: Final = Kind("a digest such as SHA1, SHA-256 or SHA3-256", _read_digest, str.upper)
 SUPER: Final = Kind("a user, a colon and the digest in base64", _read_super)
 FACTOR: Final = Kind("a number up to 1, negative for never", _read_factor)
+STORE: Final = Kind(
+    "PEM or PKCS12 (keytool -importkeystore -deststoretype PKCS12 makes that of JKS)",
+    _choice("PEM", "PKCS12"),
+)
+CLIENT_AUTH: Final = Kind("need, want or none", _choice("need", "want", "none"))
+TLS_VERSION: Final = Kind("TLS, TLSv1.2 or TLSv1.3", _choice("TLS", "TLSv1.2", "TLSv1.3"))
+TLS_VERSIONS: Final = Kind(
+    "TLSv1.2 and TLSv1.3, with a comma between them", _list_of(_choice("TLSv1.2", "TLSv1.3"))
+)
+SUITES: Final = Kind("names with commas between them", _list_of(_read_text))

@@ -27,22 +27,13 @@ from coterie.kinds import (
     WORDS,
     YES_NO,
     Kind,
+    Setting,
     number,
 )
+from coterie.tls_settings import TLSConfig
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key of zoo.cfg. A number below `raised_to` counts as that and gives a notice.
-
-    One that is `of_ensemble` gives a notice where the server runs alone.
-    """
-
-    key: str
-    kind: Kind
-    meaning: str
-    raised_to: int | None = None
-    of_ensemble: bool = False
+NO_PORT: Final = -1
+"""As `client_port`: clients are served with TLS only."""
 
 
 def _of_ensemble(key: str, kind: Kind, meaning: str, raised_to: int | None = None) -> Setting:
@@ -50,7 +41,7 @@ def _of_ensemble(key: str, kind: Kind, meaning: str, raised_to: int | None = Non
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(TLSConfig):
     """What one server is told. The attributes that end in `_given` are for the reader only."""
 
     data_dir: Annotated[

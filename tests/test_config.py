@@ -19,6 +19,7 @@ from coterie.config import (
     with_server_id,
 )
 from coterie.ensemble import Role
+from coterie.settings import NO_PORT
 
 LEAST = "dataDir=/data\nclientPort=2181\nclientPortAddress=::\n"
 LIMITS = "initLimit=10\nsyncLimit=5\n"
@@ -129,7 +130,12 @@ def test_one_line(line: str, attribute: str, value: object) -> None:
         ("DigestAuthenticationProvider.superDigest=secret", "is not a user, a colon and"),
         ("minSessionTimeout=70000", "line 4: maxSessionTimeout: 60000 ms is less than"),
         ("minSessionTimeout=9\nmaxSessionTimeout=8", "line 5: maxSessionTimeout: 8 ms is less"),
-        ("secureClientPort=2281", "line 4: secureClientPort: TLS is not served"),
+        ("secureClientPort=tls", "line 4: secureClientPort: 'tls' is not a whole number"),
+        ("ssl.keyStore.type=JKS", "'JKS' is not PEM or PKCS12 (keytool"),
+        ("ssl.clientAuth=maybe", "'maybe' is not need, want or none"),
+        ("ssl.enabledProtocols=TLSv1.1", "'TLSv1.1' is not TLSv1.2 and TLSv1.3"),
+        ("ssl.crl=true", "line 4: ssl.crl: lists of revoked certificates are not looked at"),
+        ("ssl.keystore.location=a.pem", "did you mean ssl.keyStore.location?"),
         ("dynamicConfigFile=zoo.cfg.dynamic", "dynamicConfigFile: zoo.cfg.dynamic was not read"),
         ("electionAlg=1", "line 4: electionAlg: 3 is the only algorithm"),
         ("snapshotSizeFactor=1.5", "'1.5' is not a number up to 1, negative for never"),
@@ -138,7 +144,10 @@ def test_one_line(line: str, attribute: str, value: object) -> None:
         ("enforce.auth.enabled=true", "cannot shut out who has not authenticated"),
         ("zookeeper.sessionRequireClientSASLAuth=true", "SASL is not served"),
         ("server.1=a:2888", "line 4: server.1: 'a:2888' is not host:port:port"),
-        ("server.1=a:2888:3888;;2281", "server.1: TLS is not served"),
+        (
+            "secureClientPort=1\nserver.1=a:1:2;;2281",
+            "to 0.0.0.0:2281, but secureClientPortAddress",
+        ),
         ("server.1=a:2888:3888;2182", "server.1: clients are to connect to 0.0.0.0:2182, but"),
         ("server.one=a:2888:3888", "line 4: server.one: is not a key that Coterie"),
         ("standaloneEnabled=false", "standaloneEnabled: is false, but there is no server line"),
@@ -203,13 +212,13 @@ def test_a_file_without_an_address_listens_everywhere_and_says_so() -> None:
         ("zookeeper.commitLogCount=600", "is not used: it is about an ensemble"),
         ("sslQuorum=true", "is not used: it is about an ensemble"),
         ("learner.asyncSending=true", "is not used: members do without it here"),
-        ("server.realm=EXAMPLE", "is not used: this version has no TLS and no SASL"),
+        ("server.realm=EXAMPLE", "is not used: this version has no SASL"),
         ("flushDelay=5", "is not used: it tunes parts"),
         ("nio.numWorkerThreads=5", "is not used: it tunes parts"),
         ("connection_throttle_tokens=5", "is not used: this version leaves overload"),
         ("metricsProvider.exportJvmInfo=true", "is not used: over HTTP there are pages and"),
         ("zookeeper.admin.snapshot.enabled=true", "is not used: over HTTP there are pages"),
-        ("ssl.quorum.protocol=TLSv1.3", "is not used: this version has no TLS"),
+        ("ssl.quorum.protocol=TLSv1.3", "is not used: it is about an ensemble"),
         ("audit.enable=true", "is not used: this version writes no audit log"),
         ("server.1=localhost:2888:3888", "is the only server, which runs alone"),
         ("snapCount=1", "is 1, which counts as 2, the least"),
@@ -309,7 +318,7 @@ def test_an_even_number_of_participants_is_said() -> None:
         (LEAST + LINES + "initLimit=1", "syncLimit: is not set, and an ensemble needs it"),
         (MEMBER + "server.3=host2:2888:3888", "line 9: server.3: host2:2888 is also the address"),
         (MEMBER + "weight.1=1", "line 6: server.1: is in no group"),
-        (MEMBER + "sslQuorum=true", "line 9: sslQuorum: TLS between members is not served"),
+        (MEMBER + "sslQuorum=yes", "line 9: sslQuorum: 'yes' is not true or false"),
         (MEMBER + "quorum.auth.enableSasl=true", "quorum.auth.enableSasl: SASL between members"),
         (LEAST + LIMITS + "server.1=a:1:2:observer", "there are only observers"),
         (
@@ -426,8 +435,30 @@ def test_two_client_ports_that_differ(lines: str) -> None:
 
 def test_a_member_with_a_port_for_tls() -> None:
     text = MEMBER + "server.4=d:1:2;2181;2281\n"
-    assert member(text, "1").server_id == 1
-    assert not_member(text, "4") == "server.4: TLS is not served by this version yet"
+    assert member(text, "1").secure_port is None
+    four = member(text, "4")
+    assert four.client_port == 2181
+    assert (four.secure_port_address, four.secure_port) == ("0.0.0.0", 2281)
+    text += "secureClientPort=2282\n"
+    assert member(text, "1").secure_port == 2282
+    assert "clients are to connect to 0.0.0.0:2281, but secureClientPort" in not_member(text, "4")
+
+
+def test_a_port_for_tls_is_enough() -> None:
+    config, notices = parse("dataDir=/data\nsecureClientPort=2281\n")
+    assert (config.client_port, config.secure_port) == (NO_PORT, 2281)
+    assert notices == []
+    assert parse(LEAST + "secureClientPort=2281\n")[0].client_port == 2181
+
+
+def test_tls_is_written_as_in_apaches_file() -> None:
+    config, _ = parse(
+        LEAST + "ssl.enabledProtocols=TLSv1.2,TLSv1.3\nssl.ciphersuites=A, B\n"
+        "zookeeper.ssl.clientAuth=WANT\n"
+    )
+    assert config.client_tls_versions == ("TLSv1.2", "TLSv1.3")
+    assert config.client_cipher_suites == ("A", "B")
+    assert config.client_auth == "want"
 
 
 @pytest.mark.parametrize(
@@ -474,7 +505,7 @@ def test_the_reference_has_every_key_and_is_made_of_whole_rows() -> None:
     assert all(f"| `{key}` |" in text for key in SETTINGS)
     assert "| `preAllocSize` | `65536` |" in text
     assert "| `server.N` |  | member N: " in text
-    assert "| `sslQuorum` | `false` | TLS between members" in text
-    assert "| `secureClientPort` |  | TLS is not served by this version yet |" in text
+    assert "| `sslQuorum` | `false` | whether members speak TLS" in text
+    assert "| `ssl.crl` | `false` | lists of revoked" in text
     for table in text.split("\n\n"):
         assert len({row.count("|") for row in table.strip().splitlines()}) == 1

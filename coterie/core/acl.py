@@ -1,7 +1,8 @@
-"""May this identity do that to this znode: the schemes `world`, `auth`, `digest` and `ip`.
+"""May this identity do that to this znode: `world`, `auth`, `digest`, `ip` and `x509`.
 
 An ACL entry permits when its bits and its identity match one of the connection's identities of
-the same scheme. Whoever has an identity of the scheme `super` may do everything.
+the same scheme. Whoever has an identity of the scheme `super` may do everything. An identity of
+the scheme x509 is the subject of a certificate that TLS has checked.
 """
 
 from __future__ import annotations
@@ -9,12 +10,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from coterie.errors import AuthFailedError, InvalidACLError
 from coterie.values import ACL, ANYONE, OPEN_ACL, ACLs, Id
 
 SUPER = Id("super", "")
+
+_PROVED = ("digest", "x509")
+"""Schemes that `auth` in an ACL stands for: ip proves nothing."""
+_NAMES = (
+    "CN|C|L|S|ST|O|OU|T|IP|STREET|DC|DNQUALIFIER|DNQ|SURNAME|GIVENNAME|INITIALS|GENERATION|"
+    "EMAIL|EMAILADDRESS|UID|SERIALNUMBER"
+)
+_VALUE = r'(?:\\.|[^\\,;+"])*(?:"(?:\\.|[^"\\])*"\s*)?'
+_SUBJECT = re.compile(
+    rf"(?:\s*(?:{_NAMES}|(?:OID\.)?[0-9]+(?:\.[0-9]+)+)\s*={_VALUE}(?:[,;+](?=.)|\Z))*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What Java takes for the name of a subject, by its attributes."""
 
 
 class AccessControl:
@@ -31,12 +46,14 @@ class AccessControl:
         algorithm: str = "SHA1",
         digest_enabled: bool = True,
         skip: bool = False,
+        super_subject: str | None = None,
     ) -> None:
         self._super_digest = super_digest
         self._algorithm = algorithm.replace("-", "").lower()
         hashlib.new(self._algorithm)
         self._digest_enabled = digest_enabled
         self._skip = skip
+        self._super_subject = super_subject
 
     def allows(self, acl: ACLs, perms: int, ids: Sequence[Id]) -> bool:
         """Whether any of `ids` may do any of `perms` under `acl`."""
@@ -63,7 +80,7 @@ class AccessControl:
             if entry.id == ANYONE:
                 fixed.append(entry)
             elif scheme == "auth":
-                proved = [ACL(entry.perms, have) for have in ids if have.scheme == "digest"]
+                proved = [ACL(entry.perms, have) for have in ids if have.scheme in _PROVED]
                 if not proved:
                     raise InvalidACLError
                 fixed += proved
@@ -81,7 +98,7 @@ class AccessControl:
             return len(who.id.rstrip(":").split(":")) == 2
         if who.scheme == "ip":
             return _network(who.id) is not None
-        return False
+        return who.scheme == "x509" and _SUBJECT.fullmatch(who.id) is not None
 
     def authenticate(self, scheme: str, proof: bytes, ip: str) -> list[Id]:
         """The identities that `proof` gives a connection from `ip`.
@@ -94,6 +111,11 @@ class AccessControl:
         if scheme == "ip":
             return [Id("ip", ip)]
         raise AuthFailedError
+
+    def certified(self, subject: str) -> tuple[Id, ...]:
+        """The identities of who has shown a certificate with this subject."""
+        who = Id("x509", subject)
+        return (Id("super", subject), who) if subject == self._super_subject else (who,)
 
     def digest_id(self, proof: bytes) -> str:
         """`user:base64(hash of user:password)`, the identity that a digest proof stands for."""
@@ -121,7 +143,7 @@ def _matches(have: Id, want: Id) -> bool:
             return network is not None and ipaddress.ip_address(have.id) in network
         except ValueError:
             return False
-    return have.scheme == "digest" and have.id == want.id
+    return have.scheme in _PROVED and have.id == want.id
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

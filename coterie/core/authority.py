@@ -29,6 +29,7 @@ def access_control(config: Config) -> AccessControl:
         config.digest_algorithm,
         config.digest_auth_enabled,
         config.skip_acl,
+        config.super_subject,
     )
 
 

@@ -12,6 +12,8 @@ import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from coterie.core.connection import HOLD_CLOSED, HOLD_OUTPUT, Connection
+from coterie.system.subjects import subject
+from coterie.system.tls import shown
 
 if TYPE_CHECKING:
     from coterie.runtime.driver import Driver
@@ -82,6 +84,9 @@ class ClientProtocol:
         connection = self._driver.member.connected(ip, peer[1], self._driver.now_ms)
         self._connection = connection
         self._driver.protocols[connection] = self
+        certificate = shown(transport.get_extra_info("ssl_object"))
+        if certificate is not None:
+            connection.ids += self._driver.member.access.certified(subject(certificate))
 
     def data_received(self, data: bytes) -> None:
         driver = self._driver

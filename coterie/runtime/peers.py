@@ -1,6 +1,7 @@
 """The ports for other members: election and quorum links, dialled and accepted.
 
 It moves bytes between transports and the machine's links, and knows nothing of what they mean.
+Why there is no TLS with another member is said once, until that changes.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from coterie.core.link import ELECTION, QUORUM, Endpoint, Link
 from coterie.system import transport as transports
+from coterie.system.tls import words
 
 if TYPE_CHECKING:
     from coterie.core.member import Member
     from coterie.runtime.driver import Driver
+    from coterie.runtime.tls import MemberTLS
 
 log = logging.getLogger("coterie.server")
 
@@ -32,6 +35,9 @@ class PeerPorts:
         self.protocols: dict[Link, LinkProtocol] = {}
         self._dial_s_max = member.config.connection_timeout_ms / 1000
         self._dials: set[asyncio.Task[None]] = set()
+        self.tls: MemberTLS | None = None
+        """How members speak TLS with each other, if they do."""
+        self._troubles: dict[Endpoint, str] = {}
 
     def election(self) -> asyncio.Protocol:
         """A protocol for a member that has connected to the election port."""
@@ -63,12 +69,20 @@ class PeerPorts:
         def protocol() -> asyncio.Protocol:
             return cast(asyncio.Protocol, LinkProtocol(self, link))
 
+        tls = None if self.tls is None else self.tls.dialling()
         try:
             async with asyncio.timeout(self._dial_s_max):
-                await transports.dial(address, protocol)
-        except (OSError, TimeoutError):
+                await transports.dial(address, protocol, tls)
+        except (OSError, TimeoutError) as error:
+            self.trouble(link.peer, address, words(error))
             return False
         return True
+
+    def trouble(self, peer: int, address: Endpoint, why: str | None) -> None:
+        """TLS with a member did not come about, if there is a reason."""
+        if why is not None and self._troubles.get(address) != why:
+            self._troubles[address] = why
+            log.warning("no TLS with server %d at %s:%d: %s", peer, *address, why)
 
     def send(self, link: Link) -> None:
         protocol = self.protocols.get(link)
@@ -107,6 +121,14 @@ class LinkProtocol:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         ports, link = self._ports, self._link
+        if ports.tls is not None and not link.dialled:
+            refusal = ports.tls.refusal(transport)
+            if refusal is not None:
+                peer = transport.get_extra_info("peername")
+                log.warning("no TLS with %s:%d: %s", peer[0], peer[1], refusal)
+                link.closing = True
+                self._transport.abort()
+                return
         ports.protocols[link] = self
         ports.driver.begin()
         if link.dialled:
@@ -176,6 +198,10 @@ class LinkProtocol:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._ports.protocols.pop(self._link, None)
+        if self._ports.protocols.pop(self._link, None) is None:
+            return
+        if error is not None and self._link.dialled:
+            # Who is dialled may refuse this member's certificate after the handshake only.
+            self._ports.trouble(self._link.peer, self._link.addresses[0], words(error))
         self._ports.driver.begin()
         self._ports.member.lost(self._link)

@@ -20,7 +20,7 @@ from coterie.config import Config
 from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.ensemble import Seat
-from coterie.runtime import doors
+from coterie.runtime import doors, tls
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
 from coterie.storage.errors import StorageError
@@ -29,6 +29,7 @@ from coterie.system import process, transport
 from coterie.system.clock import SystemClock, dice, show_time
 from coterie.system.files import OSFiles, changed_ms
 from coterie.system.notify import ALIVE, READY, STOPPING, Supervisor, status
+from coterie.system.tls import TLSError
 
 if TYPE_CHECKING:
     from socket import socket
@@ -59,11 +60,13 @@ class ServerProcess:
         self._alone = alone
         self.port = 0
         """The client port that was bound (of use when the config says 0)."""
+        self.secure_port: int | None = None
+        """That for clients with TLS, if there is one."""
         self._clock = SystemClock()
         self._started_ms = self._clock.monotonic_ms()
         self._store: Store | None = None
         self._driver: Driver | None = None
-        self._listeners: list[asyncio.AbstractServer] = []
+        self._listeners: list[transport.Listening] = []
         self._pages = pages
         self.doors: list[doors.Door] = []
         """The HTTP ports: that of the pages, if there is one, then that for metrics alone."""
@@ -74,15 +77,19 @@ class ServerProcess:
         config = self.config
         bound: list[socket] = []
         try:
-            listener = self._bind(bound, config.client_port_address, config.client_port)
-            for host, port in self._member_ports():
+            member_tls = tls.of_members(config)
+            places = tls.client_ports(config)
+            clients = len(places)
+            secure = None if member_tls is None else member_tls.secure
+            places += [(host, port, secure) for host, port in self._member_ports()]
+            for host, port, _ in places:
                 self._bind(bound, host, port)
             if self._pages is not None:
                 self._bind_doors(self._pages)
             store, tree = self._recover()
             for note in store.notes:
                 log.warning(note)
-        except (transport.PortTakenError, StorageError) as error:
+        except (transport.PortTakenError, StorageError, TLSError) as error:
             for taken in bound:
                 taken.close()
             for door in self.doors:
@@ -93,15 +100,18 @@ class ServerProcess:
             _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
         driver.member.server.words = Words(self._status, config.four_letter_words).answer
-        self.port = listener.getsockname()[1]
-        protocols = [self._client_protocol(driver)]
+        self.port = bound[0].getsockname()[1]
+        if config.secure_port is not None:
+            self.secure_port = bound[clients - 1].getsockname()[1]
+        protocols = [self._client_protocol(driver)] * clients
         if driver.peers is not None:
+            driver.peers.tls = member_tls
             elections = len(self._seat().election)
             protocols += [driver.peers.election] * elections
             protocols += [driver.peers.quorum] * (len(bound) - len(protocols))
-        for taken, protocol in zip(bound, protocols, strict=True):
+        for taken, protocol, (_, _, secure) in zip(bound, protocols, places, strict=True):
             self._listeners.append(
-                await transport.serve(taken, protocol, config.client_port_backlog)
+                await transport.serve(taken, protocol, config.client_port_backlog, secure)
             )
         for door in self.doors:
             door.open()

@@ -13,8 +13,10 @@ keystores are; what a file is, is seen from its contents. Rules:
 from __future__ import annotations
 
 import ssl
-from ssl import SSLContext, VerifyMode
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Collection
+from ipaddress import ip_address
+from ssl import SSLContext, SSLObject, TLSVersion, VerifyMode
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
@@ -47,10 +49,41 @@ _BY_REASON: Final = {
     "TLSV1_ALERT_ACCESS_DENIED": _REFUSED,
 }
 """By OpenSSL's names, of which some are older than what they now mean."""
+_DISTRUSTED: Final = "it does not trust the certificate of this server"
+_BY_REASON_OF_CLIENTS: Final = {
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "HTTP_REQUEST": "it speaks HTTP in the clear",
+    "UNKNOWN_PROTOCOL": "it does not speak TLS",
+    "UNSUPPORTED_PROTOCOL": "it speaks no version of TLS that is allowed here",
+    "NO_SHARED_CIPHER": "it has no cipher that is allowed here",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": _DISTRUSTED,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "to it, the certificate of this server has expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _DISTRUSTED,
+    "TLSV1_ALERT_UNKNOWN_CA": _DISTRUSTED,
+}
+"""The same from the side of a server, of who connects."""
+
+
+CLIENT_CERTIFICATES: Final = {
+    "need": VerifyMode.CERT_REQUIRED,
+    "want": VerifyMode.CERT_OPTIONAL,
+    "none": VerifyMode.CERT_NONE,
+}
+"""What a server asks of clients, by Apache's words for it."""
 
 
 class TLSError(ValueError):
     """A certificate, a key or a password that cannot be used; the message says which and why."""
+
+
+class Terms(NamedTuple):
+    """What is spoken, beyond what this Python does by itself."""
+
+    lowest: TLSVersion = TLSVersion.TLSv1_2
+    highest: TLSVersion = TLSVersion.MAXIMUM_SUPPORTED
+    ciphers: str | None = None
+    """Of TLS 1.2, by OpenSSL's names; those of 1.3 are fixed."""
 
 
 class TLSFiles(NamedTuple):
@@ -67,21 +100,25 @@ class TLSFiles(NamedTuple):
     """Of a PKCS12 file."""
 
 
-def client_context(files: TLSFiles | None = None) -> SSLContext:
+def client_context(files: TLSFiles | None = None, terms: Terms | None = None) -> SSLContext:
     """What a client connects with. Raises `TLSError`."""
     files = files or TLSFiles()
     if files.key is not None and files.certificate is None:
         raise TLSError(f"{files.key} is of no use without a certificate")
-    return _context(ssl.Purpose.SERVER_AUTH, files)
+    return _context(ssl.Purpose.SERVER_AUTH, files, terms)
 
 
-def server_context(files: TLSFiles, clients: VerifyMode = VerifyMode.CERT_REQUIRED) -> SSLContext:
+def server_context(
+    files: TLSFiles,
+    clients: VerifyMode = VerifyMode.CERT_REQUIRED,
+    terms: Terms | None = None,
+) -> SSLContext:
     """What a server listens with; `clients` says whether they need certificates, too."""
     if files.certificate is None:
         raise TLSError("a server needs a certificate")
     if clients is not VerifyMode.CERT_NONE and files.ca is None:
         raise TLSError("it takes a CA to check the certificates of clients")
-    context = _context(ssl.Purpose.CLIENT_AUTH, files)
+    context = _context(ssl.Purpose.CLIENT_AUTH, files, terms)
     context.verify_mode = clients
     return context
 
@@ -112,13 +149,109 @@ def words(error: BaseException) -> str | None:
     return None
 
 
-def _context(purpose: ssl.Purpose, files: TLSFiles) -> SSLContext:
+def refusal(error: BaseException) -> str:
+    """Why a server has no TLS with who connected, in one line."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return words(error) or ""
+    if isinstance(error, ssl.SSLError):
+        return _BY_REASON_OF_CLIENTS.get(error.reason, f"TLS failed: {error.reason or error}")
+    return "it ended the handshake"
+
+
+def terms(protocols: Collection[str], suites: Collection[str] = ()) -> Terms:
+    """What `TLSv1.2` and `TLSv1.3`, and names of cipher suites as Java has them, come to.
+
+    Which suites TLS 1.3 has cannot be chosen here: naming some of them only lets it be spoken, and
+    a version of which none is named is not spoken. Raises `TLSError`.
+    """
+    of_1_3 = [suite for suite in suites if "_WITH_" not in suite and suite.startswith("TLS_")]
+    of_1_2 = [_openssl_name(suite) for suite in suites if suite not in of_1_3]
+    spoken = {"TLSv1.2", "TLSv1.3"} & set(protocols)
+    if suites:
+        spoken -= {"TLSv1.3"} if not of_1_3 else set()
+        spoken -= {"TLSv1.2"} if not of_1_2 else set()
+    if not spoken:
+        raise TLSError("no version of TLS is left by the protocols and the cipher suites")
+    ciphers = ":".join(of_1_2) or None
+    try:
+        if ciphers is not None:
+            SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
+    except ssl.SSLError:
+        raise TLSError(f"there are no such cipher suites here: {', '.join(suites)}") from None
+    return Terms(
+        TLSVersion.TLSv1_2 if "TLSv1.2" in spoken else TLSVersion.TLSv1_3,
+        TLSVersion.TLSv1_3 if "TLSv1.3" in spoken else TLSVersion.TLSv1_2,
+        ciphers,
+    )
+
+
+def _openssl_name(suite: str) -> str:
+    """TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256 is ECDHE-RSA-AES128-SHA256; others stay."""
+    exchange, with_, cipher = suite.removeprefix("TLS_").partition("_WITH_")
+    if not with_:
+        return suite
+    cipher = cipher.replace("AES_", "AES").replace("_CBC_", "_")
+    if "POLY1305" in cipher:
+        cipher = cipher.removesuffix("_SHA256")
+    parts = cipher if exchange == "RSA" else f"{exchange}_{cipher}"
+    return parts.replace("_", "-")
+
+
+def is_for(ssl_object: SSLObject | None, hosts: Collection[str]) -> bool:
+    """Whether who is at the other end shows a certificate for one of these hosts."""
+    shown = ssl_object.getpeercert() if ssl_object is not None else None
+    if not shown:
+        return False
+    names: list[str] = []
+    addresses: list[str] = []
+    for kind, name in cast("tuple[tuple[str, str], ...]", shown.get("subjectAltName", ())):
+        if kind == "DNS":
+            names.append(name)
+        elif kind == "IP Address":
+            addresses.append(name)
+    if not names and not addresses:
+        subject = cast("tuple[tuple[tuple[str, str], ...], ...]", shown.get("subject", ()))
+        names = [value for part in subject for key, value in part if key == "commonName"]
+    return any(_named(server_name(host), names, addresses) for host in hosts)
+
+
+def _named(host: str, names: list[str], addresses: list[str]) -> bool:
+    try:
+        wanted_address = ip_address(host)
+    except ValueError:
+        low = host.lower()
+        return any(_matches(low, name.lower().removesuffix(".")) for name in names)
+    return any(ip_address(address.strip()) == wanted_address for address in addresses)
+
+
+def _matches(host: str, pattern: str) -> bool:
+    if not pattern.startswith("*."):
+        return host == pattern
+    _, dot, rest = host.partition(".")
+    return bool(dot) and "." in rest and rest == pattern[2:]
+
+
+def shown(ssl_object: SSLObject | None) -> bytes | None:
+    """The certificate that the other end has shown, and TLS has checked, in DER; or None."""
+    return ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
+
+
+def secret(path: str) -> str:
+    """A password out of a file, without the end of its line. Raises `TLSError`."""
+    return _read(path).decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _context(purpose: ssl.Purpose, files: TLSFiles, terms: Terms | None) -> SSLContext:
     trusted = None if files.ca is None else _trusted(files.ca, files.ca_password)
     try:
         context = ssl.create_default_context(purpose, cadata=trusted)
     except ssl.SSLError:
         raise TLSError(f"{files.ca}: a certificate cannot be understood") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    wished = terms or Terms()
+    context.minimum_version = wished.lowest
+    context.maximum_version = wished.highest
+    if wished.ciphers is not None:
+        context.set_ciphers(wished.ciphers)
     if files.certificate is not None:
         _show(context, files.certificate, files)
     return context
@@ -204,7 +337,11 @@ def _show_pkcs12(context: SSLContext, path: str, data: bytes, password: str | No
 
 def _pkcs12(path: str, data: bytes, password: str | None) -> PKCS12KeyAndCertificates:
     if data.startswith(_JKS_MAGIC):
-        raise TLSError(f"{path} is of Java's old format JKS: let keytool make PKCS12 of it")
+        raise TLSError(
+            f"{path} is of Java's old format JKS: let keytool make PKCS12 of it: keytool "
+            f"-importkeystore -srckeystore {path} -destkeystore {_renamed(path)} "
+            "-deststoretype PKCS12"
+        )
     if not data.startswith(_DER_SEQUENCE):
         raise TLSError(f"{path} is neither PEM nor PKCS12")
     try:
@@ -221,6 +358,10 @@ def _pkcs12(path: str, data: bytes, password: str | None) -> PKCS12KeyAndCertifi
             if password is None
             else f"{path} is no PKCS12 file, or the password does not open it"
         ) from None
+
+
+def _renamed(path: str) -> str:
+    return path.removesuffix(".jks") + ".p12"
 
 
 def _der(certificate: Certificate) -> bytes:

@@ -15,6 +15,8 @@ from coterie.system.tls import server_name
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from coterie.system.handshakes import Secure
+
 T = TypeVar("T")
 
 
@@ -67,17 +69,42 @@ def _listener(host: str, port: int, backlog: int) -> socket.socket:
     return listener
 
 
+class Listening(Protocol):
+    """A socket that accepts connections."""
+
+    def close(self) -> None:
+        """Accept none any more; those that there are stay."""
+
+
 async def serve(
-    listener: socket.socket, factory: Callable[[], asyncio.Protocol], backlog: int
-) -> asyncio.AbstractServer:
-    """Accept connections on a bound socket, a protocol for each."""
+    listener: socket.socket,
+    factory: Callable[[], asyncio.Protocol],
+    backlog: int,
+    secure: Secure | None = None,
+) -> Listening:
+    """Accept connections on a bound socket, a protocol for each; with TLS if it is `secure`."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(factory, sock=listener, backlog=backlog)
+    if secure is None:
+        return await loop.create_server(factory, sock=listener, backlog=backlog)
+    from coterie.system.handshakes import SecureListener
+
+    secured = SecureListener(listener, factory, secure)
+    secured.open()
+    return secured
 
 
-async def dial(address: tuple[str, int], factory: Callable[[], asyncio.Protocol]) -> None:
-    """Connect to a host and port. Raises `OSError` when nobody answers there."""
-    await asyncio.get_running_loop().create_connection(factory, *address)
+async def dial(
+    address: tuple[str, int],
+    factory: Callable[[], asyncio.Protocol],
+    tls: SSLContext | None = None,
+) -> None:
+    """Connect to a host and port. Raises `OSError` when nobody answers there.
+
+    With `tls` the host has to prove itself, if the context says so, by the name in the address.
+    """
+    name = server_name(address[0]) if tls is not None else None
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(factory, *address, ssl=tls, server_hostname=name)
 
 
 class Network(Protocol):

@@ -45,6 +45,52 @@ def test_digest_is_the_whole_identity() -> None:
 
 
 @pytest.mark.parametrize(
+    ("subject", "valid"),
+    [
+        # As java.security.auth.x500.X500Principal takes them.
+        ("CN=ann", True),
+        ("CN=ann,OU=Ops,O=Example Org.,C=DE", True),
+        ("cn = ann , ou=Ops", True),
+        ("UID=u1+CN=ann;DC=example", True),
+        (r"CN=a\,b\=c,O=x", True),
+        ('CN="a, b",O=x', True),
+        ("1.2.840.113549.1.9.1=#1605612e62,CN=ann", True),
+        ("OID.2.5.4.3=ann", True),
+        ("EMAILADDRESS=a@b.c", True),
+        ("", True),
+        ("ann", False),
+        ("CN=ann,", False),
+        ("CN=ann,Ops", False),
+        ("NICKNAME=ann", False),
+        ("=ann", False),
+    ],
+)
+def test_x509_is_the_subject_of_a_certificate(subject: str, valid: bool) -> None:
+    access = AccessControl()
+    acl = grants("x509", subject, Perms.READ)
+    if not valid:
+        with pytest.raises(InvalidACLError):
+            access.fix(acl, [])
+        return
+    assert access.fix(acl, []) == acl
+    assert access.allows(acl, Perms.READ, access.certified(subject))
+    assert not access.allows(acl, Perms.READ, [IP, *access.certified("CN=bob")])
+    assert not access.allows(acl, Perms.WRITE, access.certified(subject))
+
+
+def test_auth_stands_for_certificates_too_and_one_may_be_above_all() -> None:
+    access = AccessControl(super_subject="CN=root,O=Example")
+    ann = access.certified("CN=ann")
+    assert access.fix(grants("auth", ""), (IP, *ann)) == grants("x509", "CN=ann")
+    assert access.certified("CN=root") == (Id("x509", "CN=root"),)
+    root = access.certified("CN=root,O=Example")
+    assert root == (Id("super", "CN=root,O=Example"), Id("x509", "CN=root,O=Example"))
+    assert access.allows(grants("x509", "CN=ann"), Perms.ADMIN, root)
+    with pytest.raises(AuthFailedError):
+        access.authenticate("x509", b"CN=root,O=Example", "10.1.2.3")
+
+
+@pytest.mark.parametrize(
     ("network", "address", "matches"),
     [
         ("10.1.2.3", "10.1.2.3", True),

@@ -6,6 +6,7 @@ It speaks through `coterie.wire`, pipelines as it is told, and knows what was ac
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from typing import Self
 
@@ -29,12 +30,15 @@ class Client:
         session_id: int = 0,
         password: bytes = bytes(16),
         wait_s: float = 10.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._xid = 0
         self.events: list[tuple[int, bytes]] = []
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=wait_s)
         try:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
             hello = requests.ConnectRequest(0, 0, timeout_ms, session_id, password)
             self._send(hello.encode() + b"\0")
             answer = requests.ConnectResponse.decode(self._frame())

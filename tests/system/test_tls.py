@@ -8,7 +8,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from ssl import MemoryBIO, SSLContext, SSLObject, VerifyMode
+from ssl import MemoryBIO, SSLContext, SSLObject, TLSVersion, VerifyMode
+from typing import cast
 
 import pytest
 import trustme
@@ -24,7 +25,16 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import load_pem_x509_certificate
 
 from coterie.system import tls
-from coterie.system.tls import TLSError, TLSFiles, client_context, server_context, wanted, words
+from coterie.system.tls import (
+    TLSError,
+    TLSFiles,
+    client_context,
+    is_for,
+    server_context,
+    terms,
+    wanted,
+    words,
+)
 
 _CA = trustme.CA()
 _ISSUED = {name: _CA.issue_cert(name) for name in ("zk.example", "other.example", "127.0.0.1")}
@@ -214,7 +224,11 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_fails() -> None:
         ({"ca": "spoilt.pem"}, "{}/spoilt.pem: a certificate cannot be understood"),
         (
             {"ca": "old.jks"},
-            "{}/old.jks is of Java's old format JKS: let keytool make PKCS12 of it",
+            (
+                "{0}/old.jks is of Java's old format JKS: let keytool make PKCS12 of it: keytool "
+                "-importkeystore -srckeystore {0}/old.jks -destkeystore {0}/old.p12 "
+                "-deststoretype PKCS12"
+            ),
         ),
         ({"ca": "ca.p12"}, "{}/ca.p12 is no PKCS12 file, or has a password, and none is given"),
         (
@@ -285,6 +299,95 @@ def test_a_server_needs_a_certificate_and_a_ca_for_its_clients(files: Path) -> N
         server_context(_at(files, ca="ca.pem"))
     with pytest.raises(TLSError, match="takes a CA"):
         server_context(_at(files, certificate="both.pem"))
+
+
+@pytest.mark.parametrize(
+    ("protocols", "suites", "expected"),
+    [
+        (["TLSv1.2", "TLSv1.3"], [], (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3, None)),
+        (["TLSv1.2"], [], (TLSVersion.TLSv1_2, TLSVersion.TLSv1_2, None)),
+        (
+            ["TLSv1.2", "TLSv1.3"],
+            [
+                "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+                "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256",
+                "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384",
+                "TLS_RSA_WITH_AES_128_CBC_SHA",
+                "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+            ],
+            (
+                TLSVersion.TLSv1_2,
+                TLSVersion.TLSv1_2,
+                (
+                    "ECDHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-SHA256:"
+                    "ECDHE-ECDSA-AES256-SHA384:AES128-SHA:ECDHE-RSA-CHACHA20-POLY1305"
+                ),
+            ),
+        ),
+        (
+            ["TLSv1.2", "TLSv1.3"],
+            ["TLS_AES_128_GCM_SHA256"],
+            (TLSVersion.TLSv1_3, TLSVersion.TLSv1_3, None),
+        ),
+    ],
+)
+def test_versions_and_suites_by_javas_names(
+    protocols: list[str],
+    suites: list[str],
+    expected: tuple[TLSVersion, TLSVersion, str | None],
+    files: Path,
+) -> None:
+    said = terms(protocols, suites)
+    assert said == expected
+    context = client_context(_at(files, ca="ca.pem"), said)
+    assert (context.minimum_version, context.maximum_version) == expected[:2]
+    if expected[2] is not None:
+        names = [one["name"] for one in context.get_ciphers() if one["protocol"] != "TLSv1.3"]
+        assert set(names) == set(expected[2].split(":"))
+
+
+@pytest.mark.parametrize("suites", [["TLS_RSA_WITH_NOTHING"], ["TLS_AES_128_GCM_SHA256"]])
+def test_what_leaves_nothing_to_speak_is_refused(suites: list[str]) -> None:
+    with pytest.raises(TLSError):
+        terms(["TLSv1.2"], suites)
+
+
+class _Shown:
+    """As much of an SSLObject as is asked for a certificate."""
+
+    def __init__(self, **certificate: object) -> None:
+        self._certificate = certificate
+
+    def getpeercert(self) -> dict[str, object]:
+        return self._certificate
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "is_it"),
+    [
+        ([("DNS", "zk1.example")], "zk1.example", True),
+        ([("DNS", "ZK1.example.")], "zk1.Example", True),
+        ([("DNS", "zk1.example")], "zk2.example", False),
+        ([("DNS", "*.example")], "zk1.example", False),
+        ([("DNS", "*.zk.example")], "a.zk.example", True),
+        ([("DNS", "*.zk.example")], "a.b.zk.example", False),
+        ([("DNS", "*.zk.example")], "zk.example", False),
+        ([("IP Address", "127.0.0.1")], "127.0.0.1", True),
+        ([("IP Address", "0:0:0:0:0:0:0:1")], "::1", True),
+        ([("DNS", "127.0.0.1")], "127.0.0.1", False),
+        ([("IP Address", "127.0.0.1")], "localhost", False),
+        ([], "common.example", True),
+        ([("DNS", "zk1.example")], "common.example", False),
+    ],
+)
+def test_whether_a_certificate_is_for_a_host(
+    names: list[tuple[str, str]], host: str, is_it: bool
+) -> None:
+    subject = ((("organizationName", "zk1.example"),), (("commonName", "common.example"),))
+    certificate = _Shown(subject=subject, **({"subjectAltName": tuple(names)} if names else {}))
+    shown = cast(SSLObject, certificate)
+    assert is_for(shown, ["other.example", host]) == is_it
+    assert not is_for(None, [host])
 
 
 def test_what_the_argument_of_a_client_means(files: Path) -> None:

@@ -1,0 +1,242 @@
+"""TLS of a real server: who is let in and as whom, who is not and why, and new certificates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coterie.config import Config
+from coterie.ensemble import Ensemble
+from coterie.runtime import tls
+from coterie.settings import NO_PORT
+from coterie.system.tls import TLSError, client_context
+from coterie.values import ACL, Id, Perms
+from coterie.wire import requests
+from coterie.wire.requests import Op
+from tests.runtime.certificates import Authority
+from tests.runtime.client import Client, word
+from tests.runtime.server import Server, free_port, until
+
+
+class Secured:
+    """A server with a port for TLS and one for both, and those who connect to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = Authority(directory / "tls")
+        self.port = free_port()
+        self.server = Server(
+            directory,
+            secureClientPort=self.port,
+            secureClientPortAddress="127.0.0.1",
+            client__portUnification="true",
+            ssl__keyStore__location=self.authority.issue("server"),
+            ssl__trustStore__location=self.authority.trust,
+            ssl__handshakeDetectionTimeoutMillis=1000,
+            X509AuthenticationProvider__superUser="CN=root,OU=Ops,O=Example",
+        )
+
+    def context(self, name: str) -> ssl.SSLContext:
+        """Of a client with a certificate of its own."""
+        return client_context(self.authority.files(self.authority.issue(name, f"{name}.test")))
+
+    def client(self, name: str, port: int | None = None) -> Client:
+        return Client(port or self.port, tls=self.context(name))
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    held = Secured(tmp_path_factory.mktemp("secured"))
+    with held.server:
+        yield held
+
+
+def test_a_certificate_is_an_identity_that_acls_know(secured: Secured) -> None:
+    acl = (ACL(Perms.ALL, Id("auth", "")),)
+    with secured.client("ann") as ann, secured.client("bob") as bob:
+        assert ann.call(Op.CREATE, requests.CreateRequest(b"/anns", b"hers", acl, 0))[2] == 0
+        assert b"x509" in ann.call(Op.WHO_AM_I)[3]
+        assert b"CN=ann,OU=Ops,O=Example" in ann.call(Op.WHO_AM_I)[3]
+        assert bob.get(b"/anns") is None
+        assert ann.get(b"/anns") == b"hers"
+    with Client(secured.server.port) as nobody, secured.client("root") as root:
+        assert b"x509" not in nobody.call(Op.WHO_AM_I)[3]
+        assert nobody.get(b"/anns") is None
+        assert root.get(b"/anns") == b"hers"
+        assert b"super" in root.call(Op.WHO_AM_I)[3]
+
+
+def test_an_acl_may_name_a_subject(secured: Secured) -> None:
+    acl = (ACL(Perms.READ, Id("x509", "CN=bob,OU=Ops,O=Example")),)
+    with secured.client("ann") as ann, secured.client("bob") as bob:
+        assert ann.call(Op.CREATE, requests.CreateRequest(b"/bobs", b"his", acl, 0))[2] == 0
+        assert (ann.get(b"/bobs"), bob.get(b"/bobs")) == (None, b"his")
+        acl = (ACL(Perms.READ, Id("x509", "bob")),)
+        assert ann.call(Op.CREATE, requests.CreateRequest(b"/other", b"", acl, 0))[2] == -114
+
+
+def test_one_port_takes_tls_and_the_clear(secured: Secured) -> None:
+    port = secured.server.port
+    with secured.client("ann", port) as ann, Client(port) as nobody:
+        assert ann.create(b"/shared", b"by TLS")[2] == 0
+        assert nobody.get(b"/shared") == b"by TLS"
+    assert word(port, b"ruok") == b"imok"
+
+
+def test_much_goes_through_both_ways(secured: Secured) -> None:
+    data = bytes(range(256)) * 3900
+    with secured.client("ann") as ann:
+        assert ann.create(b"/large", data)[2] == 0
+        xids = [
+            ann.send(Op.GET_DATA, requests.PathWatchRequest(b"/large", False)) for _ in range(50)
+        ]
+        for xid in xids:
+            reply = ann.receive()
+            assert reply[0] == xid
+            assert reply[3][4 : 4 + len(data)] == data
+
+
+def _said(secured: Secured, text: str) -> None:
+    until(lambda: secured.server.said(text))
+
+
+def _shut_out(secured: Secured, context: ssl.SSLContext) -> None:
+    with pytest.raises(OSError, match=r"closed|reset|alert|certificate|EOF"):
+        Client(secured.port, tls=context)
+
+
+def test_who_has_no_certificate_is_refused(secured: Secured) -> None:
+    _shut_out(secured, client_context(secured.authority.files()))
+    _said(secured, ": it shows no certificate")
+
+
+def test_a_certificate_of_another_ca_is_refused(secured: Secured, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path)
+    context = client_context(secured.authority.files(stranger.issue("mallory")))
+    _shut_out(secured, context)
+    _said(secured, ": no CA that is trusted here has signed its certificate")
+
+
+def test_a_certificate_that_has_expired_is_refused(secured: Secured) -> None:
+    begins = dt.datetime.now(dt.UTC) - dt.timedelta(days=3)
+    old = secured.authority.issue("old", begins=begins)
+    _shut_out(secured, client_context(secured.authority.files(old)))
+    _said(secured, ": its certificate has expired")
+
+
+def test_a_client_that_distrusts_this_server_is_told_of(secured: Secured, tmp_path: Path) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Client(secured.port, tls=client_context(Authority(tmp_path).files()))
+    _said(secured, ": it does not trust the certificate of this server")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"ruok?\n", ": it does not speak TLS"),
+        (b"GET / HTTP/1.1\r\n\r\n", ": it speaks HTTP in the clear"),
+        (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", ": TLS failed: "),
+    ],
+)
+def test_what_is_no_tls_is_refused(secured: Secured, data: bytes, said: str) -> None:
+    with socket.create_connection(("127.0.0.1", secured.port), timeout=10) as sock:
+        sock.sendall(data)
+        while sock.recv(1000):
+            pass
+    _said(secured, said)
+
+
+def test_handshakes_that_hang_are_ended_and_hold_nobody_up(secured: Secured) -> None:
+    descriptors = secured.server.descriptors()
+    hanging = [socket.create_connection(("127.0.0.1", secured.port)) for _ in range(50)]
+    try:
+        hanging[0].sendall(b"\x16\x03\x01")
+        with secured.client("ann") as ann:
+            assert ann.get(b"/zookeeper") is not None
+        for sock in hanging:
+            sock.settimeout(10)
+            assert sock.recv(1) == b""
+    finally:
+        for sock in hanging:
+            sock.close()
+    _said(secured, ": its handshake was not done after 1 s")
+    until(lambda: secured.server.descriptors() <= descriptors)
+    assert not secured.server.said("Traceback")
+
+
+def test_new_certificates_are_shown_to_who_comes_and_end_no_session(tmp_path: Path) -> None:
+    held = Secured(tmp_path / "server")
+    with held.server, held.client("ann") as before:
+        key = held.authority.directory / "server.pem"
+        good = key.read_bytes()
+        key.write_bytes(good[:300])
+        with held.client("ann") as meanwhile:
+            assert meanwhile.get(b"/zookeeper") is not None
+        _said(held, "the certificates that were there before stay in use: ")
+        other = Authority(tmp_path / "other")
+        key.write_bytes(other.issue("server").read_bytes())
+        with pytest.raises(ssl.SSLCertVerificationError):
+            held.client("ann")
+        trusting = client_context(other.files(held.authority.directory / "ann.pem"))
+        with Client(held.port, tls=trusting) as after:
+            assert after.get(b"/zookeeper") is not None
+        assert before.get(b"/zookeeper") is not None
+        _said(held, "the certificates were read anew: ")
+
+
+def test_tls_alone_is_served_without_a_port_in_the_clear(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    key = authority.issue("server")
+    (tmp_path / "password").write_text("not needed\n")
+    config = Config(
+        data_dir="/data",
+        client_port=NO_PORT,
+        secure_port=0,
+        client_key_store=str(key),
+        client_key_password_path=str(tmp_path / "password"),
+        client_auth="none",
+    )
+    ((host, port, secure),) = tls.client_ports(config)
+    assert (host, port) == ("", 0)
+    assert secure is not None
+    assert not secure.both
+    assert secure.certificates.context().verify_mode is ssl.CERT_NONE
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"client_key_store": None}, "TLS needs ssl.keyStore.location: a certificate and its key"),
+        (
+            {"client_auth": "need"},
+            "ssl.clientAuth is need, and there is no ssl.trustStore",
+        ),
+        ({"client_key_store": "/none.pem"}, "cannot read /none.pem: No such file"),
+        ({"client_key_password_path": "/none"}, "cannot read /none: No such file"),
+        ({"client_cipher_suites": ("TLS_RSA_WITH_NOTHING",)}, "there are no such cipher suites"),
+        (
+            {"client_cipher_suites": ("TLS_AES_128_GCM_SHA256",), "client_tls_version": "TLSv1.2"},
+            "no version of TLS is left",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    tmp_path: Path, changes: dict[str, str | None], said: str
+) -> None:
+    key = str(Authority(tmp_path).issue("server"))
+    config = Config(data_dir="/data", secure_port=0, client_key_store=key, client_auth="none")
+    assert len(tls.client_ports(config)) == 2
+    with pytest.raises(TLSError) as caught:
+        tls.client_ports(replace(config, **changes))  # type: ignore[arg-type]
+    assert said in str(caught.value)
+
+
+def test_who_alone_knows_no_tls_of_members() -> None:
+    assert tls.of_members(Config(data_dir="/data", quorum_tls=True)) is None
+    ensemble = Ensemble.parse("server.1=a:1:2")
+    assert tls.of_members(Config(data_dir="/data", ensemble=ensemble, server_id=1)) is None
