@@ -216,7 +216,7 @@ export class Dots {
     }
     if (!dot.way.length) {
       if (dot.last) dot.fading = now;
-      else this.home_in(dot);
+      else this.homeIn(dot);
       return Boolean(dot.last || dot.way.length);
     }
     // Who has a long way before it hurries.
@@ -231,7 +231,7 @@ export class Dots {
     return true;
   }
 
-  home_in(dot) {
+  homeIn(dot) {
     const slot = this.slots.get(dot.job.id);
     if (slot && dot.at && Math.hypot(slot.x - dot.at.x, slot.y - dot.at.y) > 2) {
       dot.way.push(link(dot.at, slot));

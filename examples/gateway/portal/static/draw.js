@@ -111,7 +111,8 @@ export class Drawing {
         ...places.captions.map((one) =>
           s("text", { class: "caption", x: one.x, y: one.y, "text-anchor": "middle" }, one.text)),
         s("rect", { class: "tray", rx: 9, ...this.box(places.queue) }),
-        s("text", { class: "caption", x: places.queue.x - 8, y: places.queue.y + 13, "text-anchor": "end" }, "queue")),
+        s("text", { class: "caption", x: places.queue.x - 8, y: places.queue.y + 13,
+          "text-anchor": "end" }, "queue")),
       this.legend(state, places),
       ...places.clients.map((one) => this.chip(one, one.x, one.y, 148, 36)),
       ...places.resources.map((one) => this.chip(one, one.x, one.y, 148, 44)),
@@ -128,7 +129,8 @@ export class Drawing {
         class: "icon", "stroke-linejoin": "round" })
       : null;
     return s("g", {},
-      s("rect", { class: "box", x: x - w / 2, y: y - h / 2, width: w, height: h, rx: h / 2 - (one.icon ? 8 : 0) }),
+      s("rect", { class: "box", rx: h / 2 - (one.icon ? 8 : 0),
+        ...this.box({ x: x - w / 2, y: y - h / 2, w, h }) }),
       icon,
       s("text", { class: "caption", x: x + (icon ? 13 : 0), y: y + 4, "text-anchor": "middle" }, one.name));
   }
@@ -276,7 +278,8 @@ export class Drawing {
       load: s("rect", { class: "load" }),
       crown: s("g", { transform: "translate(6 -9) rotate(-8)", visibility: "hidden" }),
       kill: s("g", { class: "kill", role: "button" },
-        s("circle", { cx: -17, cy: 17, r: 9.5 }), s("path", { d: "M-20.5 13.5L-13.5 20.5M-13.5 13.5L-20.5 20.5" }),
+        s("circle", { cx: -17, cy: 17, r: 9.5 }),
+        s("path", { d: "M-20.5 13.5L-13.5 20.5M-13.5 13.5L-20.5 20.5" }),
         s("rect", { class: "ask", x: -84, y: 6, width: 77, height: 23, rx: 11.5 }),
         s("text", { class: "word", x: -45.5, y: 21.5 }, "kill -9 ?")),
     };

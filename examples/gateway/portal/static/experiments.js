@@ -42,10 +42,10 @@ async function page(main) {
   const list = h("div", {});
   const told = h("div", { role: "status" });
   const older = h("button", { hidden: true }, "Older ones");
-  let before = "", mine_only = true;
+  let before = "", mineOnly = true;
   const choice = h("div", { class: "choice row", role: "group", "aria-label": "Whose" });
   function choose(only) {
-    [mine_only, before] = [only, ""];
+    [mineOnly, before] = [only, ""];
     choice.replaceChildren(...[[true, "Mine"], [false, "Everybody's"]].map(([value, text]) =>
       h("button", { class: "small", "aria-pressed": String(value === only),
         onclick: () => choose(value) }, text)));
@@ -59,7 +59,7 @@ async function page(main) {
     try {
       const query = new URLSearchParams({ limit: PAGE });
       if (before) query.set("before", before);
-      if (mine_only) query.set("of", user());
+      if (mineOnly) query.set("of", user());
       const { experiments } = await get(`/experiments?${query}`);
       show(list, JSON.stringify(experiments), () => table(experiments));
       older.hidden = experiments.length < PAGE;

@@ -68,7 +68,8 @@ function person(one) {
   const can = one.pid !== null && one.pid !== undefined && one.alive !== false;
   const leads = one.leader || one.role === "leader";
   const crown = leads
-    ? s("svg", { viewBox: "-1 -1 18 14", role: "img", "aria-label": "leads" }, s("path", { class: "crown", d: CROWN }))
+    ? s("svg", { viewBox: "-1 -1 18 14", role: "img", "aria-label": "leads" },
+      s("path", { class: "crown", d: CROWN }))
     : null;
   const item = h("li", { title: describe(one), "data-name": one.name },
     h("span", { class: "grow" }, h("b", {}, one.name),
@@ -110,12 +111,14 @@ function draw(state) {
 
 function age() {
   const old = byId("old");
-  const silent_ms = heard === null ? 0 : performance.now() - heard.at;
+  const silentMs = heard === null ? 0 : performance.now() - heard.at;
   let text = "";
-  if (silent_ms > SILENCE_MS) {
-    text = `The portal does not answer. This is what it said at ${clock(heard.told)}, ${Math.round(silent_ms / 1000)} s ago.`;
+  if (silentMs > SILENCE_MS) {
+    const seconds = Math.round(silentMs / 1000);
+    text = "The portal does not answer. "
+      + `This is what it said at ${clock(heard.told)}, ${seconds} s ago.`;
   } else if (heard && heard.stale_s > 0) {
-    const seconds = heard.stale_s + Math.round(silent_ms / 1000);
+    const seconds = heard.stale_s + Math.round(silentMs / 1000);
     text = `No server of the ensemble answers: who is there is as it was ${seconds} s ago.`;
   }
   if (old.textContent !== text) old.textContent = text;
@@ -169,6 +172,14 @@ byId("run").addEventListener("click", runSamples);
 setInterval(age, 500);
 setInterval(() => {
   // A connection may be dead without a word of it.
-  if (heard && performance.now() - heard.at > 2 * SILENCE_MS) follow();
+  if (heard && !document.hidden && performance.now() - heard.at > 2 * SILENCE_MS) follow();
 }, SILENCE_MS);
+document.addEventListener("visibilitychange", () => {
+  // A browser has few connections for each host: a page that nobody sees keeps none.
+  if (document.hidden) source.close();
+  else {
+    if (heard) heard.at = performance.now();
+    follow();
+  }
+});
 follow();

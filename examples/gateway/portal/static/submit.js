@@ -11,9 +11,8 @@ function control(input) {
     && (input.default === undefined || input.default === null) };
   const filled = input.default ?? "";
   if (input.type === "file") return h("input", { ...attributes, type: "file" });
-  if (input.type === "integer") return h("input", { ...attributes, type: "number", step: 1, value: filled });
-  if (input.type === "number") return h("input", { ...attributes, type: "number", step: "any", value: filled });
-  return h("input", { ...attributes, type: "text", value: filled });
+  const step = { integer: 1, number: "any" }[input.type];
+  return h("input", { ...attributes, type: step ? "number" : "text", step, value: filled });
 }
 
 function field(input) {

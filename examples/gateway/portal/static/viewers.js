@@ -27,14 +27,17 @@ export function rows(text) {
 function table(text) {
   const all = rows(text);
   const [head = [], ...body] = all;
-  const numbers = head.map((_, at) => body.every((row) => row[at] !== "" && Number.isFinite(Number(row[at]))));
+  const isNumber = (text) => text !== "" && Number.isFinite(Number(text));
+  const numbers = head.map((_, at) => body.every((row) => isNumber(row[at])));
   const cells = (name, row) => row.map((cell, at) => h(name, { class: numbers[at] && "number" }, cell));
   return h("div", { class: "csv", tabindex: 0 },
     h("table", {},
       h("thead", {}, h("tr", {}, cells("th", head))),
       h("tbody", {}, body.slice(0, ROWS_MAX).map((row) =>
         h("tr", {}, cells("td", row))))),
-    body.length > ROWS_MAX ? h("p", { class: "muted small" }, `and ${body.length - ROWS_MAX} more rows`) : null);
+    body.length > ROWS_MAX
+      ? h("p", { class: "muted small" }, `and ${body.length - ROWS_MAX} more rows`)
+      : null);
 }
 
 function json(text) {
