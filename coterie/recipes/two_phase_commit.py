@@ -210,8 +210,8 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
         has not in time. The decision stands when this returns, and is carried out after that.
 
         Raises what a call raises while nobody can be reached. Then `outcome` tells, by the name
-        that was given here; undecided it becomes ABORT, when somebody can be reached again or
-        this session ends.
+        that was given here, as long as this session lives; undecided it becomes ABORT, as soon
+        as somebody can be reached or this session ends.
         """
         if not participants:
             raise ValueError("a proposal is for somebody")
@@ -228,9 +228,13 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
             raise
         except NoNodeError:
             return Decision.ABORT
-        except (Exception, asyncio.CancelledError):
-            # Undecided it is aborted by that: participants wait for as long as a session lives.
-            go_on(self._give_up(name, by, session_id))
+        except asyncio.CancelledError:
+            # Nobody asks for the outcome: undecided it is aborted by that.
+            go_on(self._give_up(name, by, session_id, self._forsake))
+            raise
+        except Exception:
+            # Participants that have voted would wait for as long as this session lives.
+            go_on(self._give_up(name, by, session_id, self._abort))
             raise
         await discard(self.zk, self._register.place(name, _COORDINATOR), session_id)
         return decision
@@ -260,22 +264,28 @@ class TwoPhaseCommit(Recipe["TwoPhaseCommit"]):
                     raise NodeExistsError(place, "propose") from None
                 return
 
-    async def _give_up(self, name: str, by: str, session_id: int) -> None:
-        """Let a proposal of this session have no coordinator, whatever it takes."""
-        coordinator = self._register.place(name, _COORDINATOR)
+    async def _give_up(
+        self, name: str, by: str, session_id: int, step: Callable[[str], Awaitable[object]]
+    ) -> None:
+        """Let nobody wait for a decision of this session any more, whatever it takes."""
         while not self.zk.over and self.zk.session_id == session_id:
             try:
                 # Behind a write: what makes it may be on its way.
-                if await self.zk.exists(coordinator, linearizable=True) is None:
-                    return
-                found, _ = await self.zk.get(coordinator)
-                if found == by.encode():
-                    await self.zk.delete(coordinator)
+                await self.zk.exists(self._register.place(name), linearizable=True)
+                _, found = await self._register.proposal(name)
+                if found == by:
+                    await step(name)
                 return
-            except (NoNodeError, SessionExpiredError, NoAuthError):
+            except (NoNodeError, SessionExpiredError, NoAuthError, ValueError):
                 return
             except ZooKeeperError:
                 await asyncio.sleep(_PAUSE_S)
+
+    async def _forsake(self, name: str) -> None:
+        await self.zk.delete(self._register.place(name, _COORDINATOR))
+
+    async def _abort(self, name: str) -> None:
+        await self._register.decide(name, Decision.ABORT)
 
     async def _votes(self, proposal: Proposal, timeout_s: float | None) -> Decision:
         """Wait for the votes: what is to be decided."""

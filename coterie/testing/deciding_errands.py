@@ -42,6 +42,8 @@ class Deciding(Errand):
         self.decided: dict[str, Decision] = {}
         """What was decided, as the first was told."""
         self.done: set[tuple[str, str]] = set()
+        self.failed: set[str] = set()
+        """Those of which the proposer was told nothing."""
 
     def work(self, program: Program) -> Work:
         return _Party(program, self)
@@ -61,10 +63,17 @@ class Deciding(Errand):
                     raise Violation(f"{proposal} is to be committed, and {who} has not said yes")
 
     def open(self) -> list[str]:
-        """The proposals that are not over."""
-        start = b"/all/proposals/"
-        nodes = self.simulation.tree.nodes
-        return sorted({p[len(start) :].decode() for p in nodes if p.startswith(start)})
+        """The proposals that are not over. Where to propose has failed, what was decided stays for
+        who asks for it."""
+        found: list[str] = []
+        for path in self.simulation.tree.nodes:
+            name = path.removeprefix(b"/all/proposals/").decode()
+            if name == path.decode() or "/" in name:
+                continue
+            done = all((name, who) in self.done for who in self.proposals[name])
+            if not done or name not in self.failed:
+                found.append(name)
+        return found
 
     def end(self) -> None:
         for proposal in self.decided:
@@ -142,6 +151,7 @@ class _Party(Work):
             async with asyncio.timeout(program.patience_s(0.2)):
                 decision = await commit.propose(b"", who, timeout_s=patience_s, name=name)
         except DOCUMENTED:
+            errand.failed.add(name)
             if dice.random() < 0.5:
                 await self._ask(commit, name)
             raise

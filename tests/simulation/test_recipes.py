@@ -376,7 +376,7 @@ def test_who_comes_back_goes_on_with_what_is_open(monkeypatch: Patch) -> None:
 
 
 def test_who_fails_to_propose_has_no_proposal(monkeypatch: Patch) -> None:
-    async def never(commit: TwoPhaseCommit, name: str, by: str, session_id: int) -> None:
+    async def never(commit: TwoPhaseCommit, *arguments: object) -> None:
         return
 
     monkeypatch.setattr(TwoPhaseCommit, "_give_up", never)
