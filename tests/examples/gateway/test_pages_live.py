@@ -119,33 +119,34 @@ def test_an_outbreak_is_fitted(browser: Browser) -> None:
     browser.one('[data-output="sweep.csv"] table')
 
 
-def test_a_managers_jobs_are_moved(browser: Browser) -> None:
-    browser.one("#run").click()
-    managers = [
-        one["name"]
-        for one in browser.state()["components"]
-        if one["kind"] == "manager" and one["flavor"] == "local"
-    ]
+def test_a_dead_managers_job_is_moved(browser: Browser) -> None:
+    """An application of a user's own that takes long enough to be interrupted."""
+    browser.open("/applications")
+    browser.sign_in("grace")
+    browser.one("summary").click()
+    browser.one("#new-name").send_keys("nap")
+    browser.one("#new-command").send_keys("sleep\n{seconds}")
+    browser.one("#inputs [name=name]").send_keys("seconds")
+    browser.one("#inputs [name=type] option[value=number]").click()
+    browser.one("#outputs [aria-label='Remove this output']").click()
+    browser.one("#register .primary").click()
+    browser.one('[data-application="nap"] .button').click()
+    browser.one("#input-seconds").send_keys("12")
+    browser.one("#submit .primary").click()
+    browser.one('main[data-state="running"]', _JOB_S)
+    place = browser.script("return location.pathname")
 
-    def busy() -> str:
-        """A manager that has a job on its hands."""
-        held = [
-            job["manager"]
-            for job in browser.state()["jobs"]
-            if job["state"] in ("assigned", "running") and job["manager"] in managers
-        ]
-        return held[0] if held else ""
-
-    name = browser.wait(busy, _JOB_S, "a manager with a job")
-    browser.kill(name)
-    browser.hear(f"{name} died; its session is not over yet")
-    _heals(browser, name)
-    browser.wait(lambda: not _unfinished(browser.state()), _HEAL_S, "all jobs at an end")
-    assert {job["state"] for job in browser.state()["jobs"]} == {"done"}
-
-
-def _unfinished(state: dict[str, Any]) -> list[dict[str, Any]]:
-    return [job for job in state["jobs"] if job["state"] in ("queued", "assigned", "running")]
+    browser.open("/")
+    (job,) = [job for job in browser.state()["jobs"] if job["application"] == "nap"]
+    browser.kill(job["manager"])
+    browser.hear(f"{job['manager']} died; its session is not over yet")
+    moved = f"nap {job['id'][:8]} moved"
+    lines = browser.hear(moved, _HEAL_S)
+    assert lines[-1].endswith("attempt 2")
+    _heals(browser, job["manager"])
+    browser.open(place)
+    browser.one('main[data-state="done"]', _JOB_S)
+    browser.see("main", "attempt 2")
 
 
 def test_another_metadata_server_leads(browser: Browser) -> None:
