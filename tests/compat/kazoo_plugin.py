@@ -26,11 +26,12 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import pytest
 
-from tests.compat.servers import SERVERS, Server, Settings
+from tests.compat.servers import SERVERS, Coterie, Server, Settings, free_port
 from tests.interop.ensembles import Ensemble
+from tests.runtime.certificates import Authority
 
 _SASL: Final = "SASL: the server has none yet"
-_TLS: Final = "TLS: the server has no secure port yet"
+_TLS: Final = "TLS: Apache's server is started without a secure port here"
 _ENSEMBLE: Final = "needs three servers that are one ensemble"
 _RECONFIG: Final = "the members of an ensemble cannot be changed yet"
 
@@ -49,7 +50,6 @@ EXCLUSIONS: Final = (
     Exclusion("test_sasl", "TestLegacySASLDigestAuthentication", _SASL),
     Exclusion("test_sasl", "TestSASLDigestAuthentication", _SASL),
     Exclusion("test_sasl", "TestSASLGSSAPIAuthentication", _SASL),
-    Exclusion("test_client", "TestSSLClient", _TLS),
     Exclusion("test_connection", "TestReadOnlyMode", _ENSEMBLE, False),
     Exclusion("test_client", "TestClient::test_update_host_list", _ENSEMBLE, False),
     Exclusion(
@@ -58,6 +58,7 @@ EXCLUSIONS: Final = (
     Exclusion("test_gevent_handler", "TestGeventClient::test_update_host_list", _ENSEMBLE, False),
     Exclusion("test_client", "TestReconfig", _RECONFIG),
 )
+_OF_APACHE: Final = (Exclusion("test_client", "TestSSLClient", _TLS),)
 
 # The super user's password is "test", as kazoo's harness has it.
 _SETTINGS: Final = {
@@ -81,6 +82,10 @@ class StandingServer:
         return self._server.address
 
     @property
+    def secure_address(self) -> str:
+        return f"{self._server.host}:{self._server.settings['secureClientPort']}"
+
+    @property
     def client_port(self) -> int:
         return self._server.port
 
@@ -97,6 +102,7 @@ class StandingCluster:
     """What kazoo's harness takes for its `ZookeeperCluster`: servers that were there before."""
 
     standing: ClassVar[list[Server]]
+    authority: ClassVar[Authority]
 
     def __init__(self, *, size: int, **_unused: object) -> None:
         assert size == len(self.standing), f"the harness wants {size} servers"
@@ -114,6 +120,12 @@ class StandingCluster:
 
     def terminate(self) -> None:
         """The harness ends its cluster after every class; the next one finds ours running."""
+
+    def get_ssl_client_configuration(self) -> dict[str, bytes]:
+        """The certificate and the key of a client, in one."""
+        both = (self.authority.directory / "client.pem").read_bytes()
+        ca = self.authority.trust.read_bytes()
+        return {"client_key": both, "client_cert": both, "ca_cert": ca}
 
     def get_logs(self) -> list[str]:
         return [server.said() for server in self.standing]
@@ -133,13 +145,18 @@ def pytest_configure(config: pytest.Config) -> None:
     directory = Path(tempfile.mkdtemp(prefix="kazoo-"))
     config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
     size: int = config.getoption("--members")
+    StandingCluster.authority = authority = Authority(directory / "tls")
     if size == 1:
-        alone = kind(directory, _SETTINGS).start()
+        alone = kind(directory, _SETTINGS)
+        _secure([alone], authority)
+        alone.start()
         config.add_cleanup(alone.__exit__)
         StandingCluster.standing = [alone]
     else:
         kinds = [config.getoption("--server")] * size
-        ensemble = Ensemble(directory, kinds, {**_SETTINGS, **_OF_ENSEMBLES}).start()
+        ensemble = Ensemble(directory, kinds, {**_SETTINGS, **_OF_ENSEMBLES})
+        _secure(list(ensemble.members.values()), authority)
+        ensemble.start()
         config.add_cleanup(ensemble.__exit__)
         StandingCluster.standing = list(ensemble.members.values())
     # Clients that no test stopped would mourn the server behind pytest's closing line.
@@ -150,6 +167,20 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.modules["kazoo.testing.common"] = stand_in
     version = _version(StandingCluster.standing[0])
     os.environ |= {"ZOOKEEPER_VERSION": version, "ZOOKEEPER_CLUSTER_SIZE": str(size)}
+
+
+def _secure(servers: list[Server], authority: Authority) -> None:
+    """Give ours a port for TLS; Apache's would need another factory of connections."""
+    key = authority.issue("server")
+    authority.issue("client", "client.test")
+    for server in servers:
+        if isinstance(server, Coterie):
+            server.settings |= {
+                "secureClientPort": free_port(),
+                "secureClientPortAddress": server.host,
+                "ssl.keyStore.location": str(key),
+                "ssl.trustStore.location": str(authority.trust),
+            }
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -163,7 +194,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = []
     modules = {_module(item) for item in items}
     alone = config.getoption("--members") == 1
-    exclusions = [entry for entry in EXCLUSIONS if alone or entry.ensembles]
+    of_apache = config.getoption("--server") == "apache"
+    listed = (*EXCLUSIONS, *(_OF_APACHE if of_apache else ()))
+    exclusions = [entry for entry in listed if alone or entry.ensembles]
     unused = {entry for entry in exclusions if entry.module in modules}
     for item in items:
         name = item.nodeid.partition("::")[2]
