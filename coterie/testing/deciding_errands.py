@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from coterie.testing.recipes import RecipeSimulation
 
 _VOTERS_MAX: Final = 3
+_PROPOSALS_MAX: Final = 24
+"""While faults happen; a proposal takes many txns."""
 _UNHEARD: Final[tuple[type[Exception], ...]] = (*DOCUMENTED, LookupError)
 """What asking for an outcome may come to."""
 
@@ -127,8 +129,10 @@ class _Party(Work):
     async def round(self) -> None:
         if self.program.dice.random() < 0.2:
             await self._recover()
-        else:
+        elif len(self._errand.proposals) < _PROPOSALS_MAX or self.program.healed:
             await self._propose()
+        else:
+            await self.program.pause(0.5)
 
     async def _recover(self) -> None:
         self.program.doing = "clears up"
