@@ -6,25 +6,35 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from starlette.routing import BaseRoute, Route
 
-from coterie.console.access import Access, is_loopback
+from coterie.client.client import Client, connect
+from coterie.console.access import Access, Identity, is_loopback
 from coterie.console.app import make_app
+from coterie.console.clients import Clients
 from coterie.console.connections import Connections
 from coterie.console.operations import Operations
+from coterie.console.znodes import Znodes
 
 if TYPE_CHECKING:
     from coterie.config import Config
     from coterie.runtime.doors import Inside
 
+_SESSION_S: Final = 10.0
+_CALL_S: Final = 10.0
+
 
 class Site:
-    """One port's pages."""
+    """One port's pages, and the clients behind them."""
 
-    def __init__(self, routes: list[BaseRoute], access: Access, idle_s: float) -> None:
+    def __init__(
+        self, routes: list[BaseRoute], access: Access, idle_s: float, clients: Clients | None
+    ) -> None:
         self._connections = Connections(make_app(routes, access), idle_s)
+        self._clients = clients
 
     def protocol(self) -> asyncio.Protocol:
         """For one connection."""
@@ -33,18 +43,40 @@ class Site:
     async def close(self) -> None:
         """End all connections, and what they needed."""
         await self._connections.close()
+        if self._clients is not None:
+            await self._clients.close()
 
 
 def pages(inside: Inside) -> Site:
     """The pages of a server about itself and its znodes."""
     config = inside.config
+    idle_s = config.admin_idle_timeout_ms / 1000
     if inside.metrics_only:
         access = Access(config.metrics_address, read_only=True)
-        routes: list[BaseRoute] = [Route("/metrics", Operations(inside, access).metrics)]
-    else:
-        access = Access(config.admin_address, read_only=_read_only(config))
-        routes = [*Operations(inside, access).routes()]
-    return Site(routes, access, config.admin_idle_timeout_ms / 1000)
+        metrics = Route("/metrics", Operations(inside, access).metrics)
+        return Site([metrics], access, idle_s, None)
+    access = Access(config.admin_address, read_only=_read_only(config))
+    clients = Clients(lambda identity: client_of(_own(inside), identity))
+    routes = [*Operations(inside, access).routes(), *Znodes(clients, access).routes()]
+    return Site(list(routes), access, idle_s, clients)
+
+
+def client_of(hosts: str, identity: Identity | None) -> Client:
+    """A client that is who asks, or nobody; one that reads where there is no quorum, too."""
+    auth = [] if identity is None else [("digest", ":".join(identity))]
+    make = partial(connect, session_timeout_s=_SESSION_S, call_timeout_s=_CALL_S, read_only=True)
+    return make(hosts, auth=auth)
+
+
+def _own(inside: Inside) -> str:
+    """Where the server itself takes clients."""
+    host = inside.config.client_port_address
+    if host in ("", "0.0.0.0"):
+        host = "127.0.0.1"
+    elif host in ("::", "[::]"):
+        host = "::1"
+    port = inside.client_port()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _read_only(config: Config) -> bool:

@@ -367,7 +367,7 @@ class Store:
         return sum(map(self._files.size, snapshots)), sum(map(self._files.size, logs))
 
     def snapshot_files(self) -> list[tuple[int, int, str]]:
-        """The zxid, the bytes and the path of each snapshot, the newest first. Raises `OSError`."""
+        """Zxid, bytes and path of each snapshot, the newest first. Raises `OSError`."""
         found = snapshot.snapshots(self._files, self._snapshots).items()
         return [(zxid, self._files.size(path), path) for zxid, path in sorted(found, reverse=True)]
 

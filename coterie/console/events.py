@@ -1,0 +1,95 @@
+"""Watches as server-sent events: one stream for each watch, for as long as its client listens.
+
+    event: changed
+    data: {"path": "/config/colour"}
+
+Rules:
+- a stream begins with `watching`: what is read after it misses nothing. `again` says that events
+  may have been missed, and that whoever keeps a copy has to look again;
+- a comment comes every `_BEAT_S`, so that both sides notice when the other is gone;
+- there are at most `_STREAMS_MAX` streams at a port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final
+
+from starlette.responses import StreamingResponse
+
+from coterie.client.client import Client
+from coterie.client.watch import Watch
+from coterie.console.access import Identity
+from coterie.console.clients import Clients
+from coterie.console.problems import Problem
+from coterie.values import EventType, WatchEvent
+
+_STREAMS_MAX: Final = 64
+_BEAT_S: Final = 15.0
+_NAMES: Final = {
+    EventType.NONE: "again",
+    EventType.NODE_CREATED: "created",
+    EventType.NODE_DELETED: "deleted",
+    EventType.NODE_DATA_CHANGED: "changed",
+    EventType.NODE_CHILDREN_CHANGED: "children",
+}
+
+
+class Events:
+    """The streams of one port."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self.open = 0
+
+    async def stream(
+        self, identity: Identity | None, path: str, *, recursive: bool
+    ) -> StreamingResponse:
+        """The events of a znode, or of its subtree. Raises what the watch raises, before all."""
+        if self.open >= _STREAMS_MAX:
+            raise Problem(503, "too many streams at once", {"Retry-After": "30"})
+        stack = AsyncExitStack()
+        self.open += 1
+        stack.callback(self._left)
+        try:
+            client: Client = await stack.enter_async_context(self._clients.of(identity))
+            watch = await stack.enter_async_context(client.watch(path, recursive=recursive))
+        except BaseException:
+            await stack.aclose()
+            raise
+        return StreamingResponse(
+            _told(watch, stack),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    def _left(self) -> None:
+        self.open -= 1
+
+
+async def _told(watch: Watch, stack: AsyncExitStack) -> AsyncIterator[str]:
+    next_one: asyncio.Task[WatchEvent | None] | None = None
+    try:
+        yield _event("watching", watch.path)
+        while True:
+            if next_one is None:
+                next_one = asyncio.create_task(watch.next())
+            done, _ = await asyncio.wait([next_one], timeout=_BEAT_S)
+            if not done:
+                yield ": still here\n\n"
+                continue
+            event, next_one = next_one.result(), None
+            if event is None:
+                return
+            yield _event(_NAMES.get(event.type, "again"), event.path)
+    finally:
+        if next_one is not None:
+            next_one.cancel()
+        await stack.aclose()
+
+
+def _event(name: str, path: str) -> str:
+    return f"event: {name}\ndata: {json.dumps({'path': path})}\n\n"
