@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from coterie.gateway.fencing import SQLFence, StaleTokenError
 from coterie.gateway.standby import Standby
 from coterie.testing.campaign import members_of
 from coterie.testing.errand import Errand
-from coterie.testing.gateway_errands import StandingBy, Working
+from coterie.testing.gateway_errands import StandingBy, Store, Working, _begin
 from coterie.testing.history import Violation
 from coterie.testing.recipes import RecipeSimulation, plan_of
 
@@ -186,6 +187,21 @@ def test_a_step_whose_outcome_is_unknown_has_to_be_tried_again(
 
     monkeypatch.setattr(JobClaim, "_record", once)
     assert "was said to be done, and is not" in _found(Working, 14)
+
+
+def test_a_look_that_raises_no_fence_lets_a_job_end_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = Store.write
+
+    async def looks_beside_the_fence(self: Store, *arguments: Any) -> Any:
+        program, job, _, change = arguments
+        if change.func is _begin:
+            return bool(await self.read(program, "SELECT 1 FROM ends WHERE job = ?", job))
+        return await write(self, *arguments)
+
+    monkeypatch.setattr(Store, "write", looks_beside_the_fence)
+    assert "ended 2 times" in _found(Working, 3)
 
 
 def test_what_was_found_once_is_not_found_again() -> None:
