@@ -20,6 +20,7 @@ _ELSEWHERE: Final = {
     "acl": "znodes:acl",
     "agent": "agent:agent",
     "at": "tools:at",
+    "certs": "certs:certs",
     "create": "znodes:create",
     "doctor": "tools:doctor",
     "elect": "run:elect",

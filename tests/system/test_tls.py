@@ -6,7 +6,6 @@ import datetime as dt
 import ssl
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from ssl import MemoryBIO, SSLContext, SSLObject, TLSVersion, VerifyMode
 from typing import cast
@@ -35,6 +34,7 @@ from coterie.system.tls import (
     wanted,
     words,
 )
+from tests.system.talk import talk
 
 _CA = trustme.CA()
 _ISSUED = {name: _CA.issue_cert(name) for name in ("zk.example", "other.example", "127.0.0.1")}
@@ -97,34 +97,9 @@ def _served(certificate: trustme.LeafCert) -> SSLContext:
     return context
 
 
-def _step(side: SSLObject, step: Callable[[], object]) -> bool:
-    try:
-        step()
-    except ssl.SSLWantReadError:
-        return False
-    return True
-
-
-def _talk(client: SSLContext, server: SSLContext, name: str = "zk.example") -> None:
-    """Shake hands and send a byte each way, or raise what the client saw."""
-    there, back = MemoryBIO(), MemoryBIO()
-    ours = client.wrap_bio(back, there, server_hostname=tls.server_name(name))
-    theirs = server.wrap_bio(there, back, server_side=True)
-    shaken = [False, False]
-    for _ in range(10):
-        shaken[0] = shaken[0] or _step(ours, ours.do_handshake)
-        try:
-            shaken[1] = shaken[1] or _step(theirs, theirs.do_handshake)
-        except ssl.SSLError:
-            break
-    if all(shaken):
-        theirs.write(b"x")
-    assert ours.read(1) == b"x"
-
-
 def _failure(client: SSLContext, server: SSLContext, name: str = "zk.example") -> str:
     with pytest.raises(ssl.SSLError) as caught:
-        _talk(client, server, name)
+        talk(client, server, name)
     return words(caught.value) or ""
 
 
@@ -147,7 +122,7 @@ def test_both_sides_prove_themselves_by_files(
     files: Path, names: dict[str, str], trust: dict[str, str]
 ) -> None:
     both = _at(files, **names, **trust)
-    _talk(client_context(both), server_context(both))
+    talk(client_context(both), server_context(both))
 
 
 def test_a_key_out_of_a_store_is_left_nowhere(
@@ -161,8 +136,8 @@ def test_a_key_out_of_a_store_is_left_nowhere(
 def test_a_client_without_a_certificate_is_served_where_none_is_needed(files: Path) -> None:
     server = _at(files, certificate="both.pem", ca="ca.pem")
     client = client_context(_at(files, ca="ca.pem"))
-    _talk(client, server_context(server, VerifyMode.CERT_NONE))
-    _talk(client, server_context(server, VerifyMode.CERT_OPTIONAL))
+    talk(client, server_context(server, VerifyMode.CERT_NONE))
+    talk(client, server_context(server, VerifyMode.CERT_OPTIONAL))
     assert "wants a certificate" in _failure(client, server_context(server))
 
 
@@ -174,8 +149,8 @@ def test_a_client_whose_certificate_is_no_good_is_told(files: Path) -> None:
 
 def test_a_server_is_believed_only_for_its_name_and_address(files: Path) -> None:
     client = client_context(_at(files, ca="ca.pem"))
-    _talk(client, _served(_ISSUED["zk.example"]), "zk.example.")
-    _talk(client, _served(_ISSUED["127.0.0.1"]), "127.0.0.1")
+    talk(client, _served(_ISSUED["zk.example"]), "zk.example.")
+    talk(client, _served(_ISSUED["127.0.0.1"]), "127.0.0.1")
     for name in ("zk.example", "127.0.0.1"):
         said = _failure(client, _served(_ISSUED["other.example"]), name)
         assert said.startswith("its certificate is refused: ")
