@@ -1,4 +1,4 @@
-"""Coterie's clients and recipes against Apache's server and three members: the same tests."""
+"""Coterie's clients, recipes and gateway kit against Apache and three members: the same tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.compat.servers import PROJECT, Apache
 
-_FOLDERS = ("tests/client", "tests/recipes")
+_FOLDERS = ("tests/client", "tests/recipes", "tests/gateway")
 
 pytestmark = [pytest.mark.compat, pytest.mark.timeout(400)]
 
