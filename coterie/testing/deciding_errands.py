@@ -110,7 +110,7 @@ class _Ledger:
         except Violation as violation:
             self._program.simulation.failed(violation)
         self._errand.done.add((proposal.name, self._name))
-        self._program.simulation.mark(f"a {decision.value} was carried out")
+        self._program.simulation.mark(f"a proposal's {decision.value} was carried out")
 
 
 class _Party(Work):

@@ -98,10 +98,18 @@ def test_fresh_seeds_pass_and_reach_what_they_are_there_for() -> None:
         "a grant",
         "a gate was passed",
         "a job was completed",
+        "a key was revoked",
+        "a key was rotated",
         "a program was told GrantLostError",
         "a program was told OutcomeUnknown",
         "a program was told TimeoutError",
+        "a proposal's abort was carried out",
+        "a proposal's commit was carried out",
         "a stale token was refused",
+        "an open gate was passed",
+        "one who is there said something else",
+        "one who was there has left",
+        "something was found where it was put",
     }
 
 

@@ -44,7 +44,7 @@ def test_what_is_decided_is_carried_out_by_all() -> None:
     errand: Any = simulation.errand
     errand.end()
     assert errand.open() == []
-    assert simulation.marks["a commit was carried out"]
+    assert simulation.marks["a proposal's commit was carried out"]
     errand.done.remove(min(errand.done))
     with pytest.raises(Violation, match="has not carried it out"):
         errand.end()
