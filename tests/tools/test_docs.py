@@ -74,6 +74,19 @@ def test_what_is_no_name_of_a_file(top: Path, text: str) -> None:
     assert _missing(top, text) == []
 
 
+def test_a_test_that_is_named_is_there(top: Path) -> None:
+    (top / "tests/core/test_tree.py").write_text(
+        "def test_one() -> None: ...\n\nasync def test_two() -> None: ...\n"
+    )
+    text = "`tests/core/test_tree.py::test_one`, `tests/core/test_tree.py::test_two`"
+    assert _missing(top, text) == []
+    text = "`tests/core/test_tree.py::test_t` and `tests/core/test_gone.py::test_one`"
+    assert _missing(top, text) == [
+        "tests/core/test_tree.py::test_t",
+        "tests/core/test_gone.py::test_one",
+    ]
+
+
 def test_links_count_from_the_document_and_paths_from_the_top(top: Path) -> None:
     text = "[module](../coterie/core/tree.py) `coterie/core/tree.py`"
     assert _missing(top, text, "docs/guide.md") == []
