@@ -1,7 +1,6 @@
 """Apache's server with users (SASL DIGEST-MD5) or with certificates (TLS on a port of its own).
 
-Rules: settings that only the command line of the JVM takes are written there. Debian's package
-has Netty, which TLS needs, on its class path but for one file; that is added.
+Rules: settings that only the command line of the JVM takes are written there.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.compat.servers import Apache, Settings, free_port
 
-_NETTY_CODEC: Final = "/usr/share/java/netty-codec.jar"
 _NETTY_FACTORY: Final = "org.apache.zookeeper.server.NettyServerCnxnFactory"
 _SASL_PROVIDER: Final = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
 _LOGIN_MODULE: Final = "org.apache.zookeeper.server.auth.DigestLoginModule"
@@ -73,8 +71,3 @@ class WithCertificate(Apache):
                 "ssl.clientAuth": clients,
             },
         )
-
-    def command(self) -> list[str]:
-        command = super().command()
-        command[command.index("-cp") + 1] += f":{_NETTY_CODEC}"
-        return command
