@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from coterie.config import Config
 from coterie.core.link import ELECTION, QUORUM, Link
+from coterie.ensemble import Ensemble
 from coterie.runtime.driver import Driver
 from coterie.runtime.peers import PeerPorts
+from coterie.runtime.tls import MemberTLS
 from coterie.system import transport
+from tests.runtime.certificates import Authority
 
 
 @dataclass
@@ -44,12 +51,13 @@ class Member:
 class Place:
     """One member's ports on a free port of this machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: MemberTLS | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.member = Member()
         self.turns = 0
         driver = SimpleNamespace(loop=loop, begin=self._begin, chunks=0)
         self.ports = PeerPorts(cast(Driver, driver), cast(Any, self.member))
+        self.ports.tls = tls
 
     def _begin(self) -> None:
         self.turns += 1
@@ -57,7 +65,8 @@ class Place:
     async def serve(self, kind: str) -> int:
         listener = transport.bind("127.0.0.1", 0, 5)
         protocol = self.ports.election if kind == ELECTION else self.ports.quorum
-        self.server = await transport.serve(listener, protocol, 5)
+        secure = None if self.ports.tls is None else self.ports.tls.secure
+        self.server = await transport.serve(listener, protocol, 5, secure)
         port: int = listener.getsockname()[1]
         return port
 
@@ -158,3 +167,116 @@ async def _given_up() -> None:
 
 def test_a_link_that_was_given_up_while_it_was_dialled_is_not_opened() -> None:
     asyncio.run(_given_up())
+
+
+def _tls(authority: Authority, name: str, *hosts: str, **settings: Any) -> MemberTLS:
+    """What a member does whose certificate is for these hosts, in an ensemble on loopback."""
+    config = Config(
+        data_dir="/data",
+        ensemble=Ensemble.parse("server.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4"),
+        server_id=1,
+        quorum_tls=True,
+        quorum_key_store=str(authority.issue(name, *hosts)),
+        quorum_trust_store=str(authority.trust),
+    )
+    return MemberTLS(replace(config, **settings))
+
+
+async def _meet(here: Place, there: Place) -> Link:
+    port = await there.serve(QUORUM)
+    link = Link(QUORUM, 2, (("127.0.0.1", port),))
+    here.ports.dial(link)
+    await until(lambda: bool(here.member.told))
+    return link
+
+
+async def _over_tls(here: Place, there: Place) -> None:
+    link = await _meet(here, there)
+    link.out.append(b"hello")
+    here.ports.send(link)
+    await until(lambda: there.member.seen() == ["accepted", "heard"])
+    here.ports.close(link)
+    await until(lambda: there.member.seen()[-1] == "lost")
+    there.server.close()
+
+
+def test_members_prove_themselves_to_each_other(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    async def main() -> None:
+        await _over_tls(Place(_tls(authority, "1")), Place(_tls(authority, "2")))
+
+    asyncio.run(main())
+
+
+def test_who_hears_both_hears_the_clear_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    async def main() -> None:
+        both = _tls(authority, "2", quorum_port_unified=True, quorum_tls=False)
+        assert both.dialling() is None
+        await _over_tls(Place(_tls(authority, "1")), Place(both))
+        await _over_tls(Place(), Place(both))
+
+    asyncio.run(main())
+
+
+async def _refused(here: Place, there: Place) -> None:
+    await _meet(here, there)
+    await until(lambda: here.member.seen()[-1] == "lost")
+    assert there.member.told == []
+    there.server.close()
+
+
+def test_who_dials_and_is_at_no_server_line_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path)
+    stranger = _tls(authority, "1", "stranger.example")
+
+    async def main() -> None:
+        await _refused(Place(stranger), Place(_tls(authority, "2")))
+        assert caplog.messages[0].endswith(": its certificate is for no host of a server line")
+        lenient = _tls(authority, "2", quorum_client_host_names=False)
+        await _over_tls(Place(stranger), Place(lenient))
+
+    asyncio.run(main())
+
+
+def test_who_is_dialled_and_is_another_is_refused_and_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path)
+
+    async def main() -> None:
+        here, there = Place(_tls(authority, "1")), Place(_tls(authority, "2", "other.example"))
+        port = await there.serve(ELECTION)
+        for count in (1, 2):
+            here.ports.dial(Link(ELECTION, 2, (("127.0.0.1", port),)))
+            await until(lambda: here.member.seen() == ["lost"] * count)  # noqa: B023
+        (said,) = [text for text in caplog.messages if "no TLS with server 2" in text]
+        assert f"at 127.0.0.1:{port}: its certificate is refused: " in said
+        lenient = Place(_tls(authority, "1", quorum_host_names=False))
+        lenient.ports.dial(Link(ELECTION, 2, (("127.0.0.1", port),)))
+        await until(lambda: there.member.seen() == ["accepted"])
+        there.server.close()
+
+    asyncio.run(main())
+
+
+def test_who_hears_tls_only_refuses_the_clear(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path)
+
+    async def main() -> None:
+        here, there = Place(), Place(_tls(authority, "2"))
+        link = await _meet(here, there)
+        link.out.append(b"hello, in the clear")
+        here.ports.send(link)
+        await until(lambda: here.member.seen()[-1] == "lost")
+        assert there.member.told == []
+        there.server.close()
+
+    asyncio.run(main())
+    assert caplog.messages[0].endswith(": it does not speak TLS")
