@@ -36,8 +36,8 @@ _PORTS: Final = range(12_000, 32_000)
 _DEBIAN_ENVIRONMENT: Final = Path("/etc/zookeeper/conf/environment")
 _DEBIAN_JAR: Final = "/usr/share/java/zookeeper.jar"
 _DEBIAN_LOGGER: Final = "/usr/share/java/slf4j-simple.jar"
-_DEBIAN_CODEC: Final = "/usr/share/java/netty-codec.jar"
-"""Of the files that Netty needs for TLS, the one that is not on Debian's class path."""
+_DEBIAN_NETTY: Final = [f"/usr/share/java/netty-{part}.jar" for part in ("codec", "resolver")]
+"""Of the files that Netty needs for TLS, those that are not on Debian's class path."""
 _APACHE_MAIN: Final = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 # Apache reads these from the command line of the JVM alone, without its prefix.
 _JVM_ONLY: Final = frozenset(
@@ -252,7 +252,7 @@ def java_command(log_level: str = "warn") -> list[str]:
     java, class_path = _debian_java()
     quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-Dfile.encoding=UTF-8"]
     log = [f"-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}"]
-    for jar in (_DEBIAN_LOGGER, _DEBIAN_CODEC):
+    for jar in (_DEBIAN_LOGGER, *_DEBIAN_NETTY):
         if os.path.exists(jar):
             class_path = f"{class_path}:{jar}"
     return [java, *quick, *log, "-cp", class_path]
