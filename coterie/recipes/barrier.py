@@ -29,19 +29,24 @@ from coterie.errors import (
     NodeExistsError,
     NoNodeError,
     OutcomeUnknown,
+    ZooKeeperError,
 )
 from coterie.recipes.following import until
 from coterie.recipes.grant import Grant, Holding
 from coterie.recipes.recipe import (
+    PASSING,
     Recipe,
     discard,
     discard_later,
+    go_on,
     is_number,
+    name_by_chance,
     sequence_of,
     take_place,
 )
 from coterie.values import WatchEvent
 
+_PAUSE_S: Final = 0.1
 _PLACE: Final = "place-"
 _ROUND: Final = "round"
 
@@ -59,10 +64,29 @@ class Barrier(Recipe["Barrier"]):
 
     async def close(self) -> None:
         """Close it. It is no error that it is closed already."""
+        await self._close(b"")
+
+    async def _close(self, mark: bytes) -> None:
         with suppress(NodeExistsError):
             await self.zk.create(
-                self.path, ephemeral=self._ephemeral, protected=self._ephemeral, parents=True
+                self.path, mark, ephemeral=self._ephemeral, protected=self._ephemeral, parents=True
             )
+
+    async def _reopen(self, closing: asyncio.Future[None], mark: bytes) -> None:
+        """Open it, if it was closed under this mark by somebody who could not enter."""
+        await asyncio.gather(closing, return_exceptions=True)
+        while not self.zk.over:
+            try:
+                # Behind a write: what closes it may be on its way.
+                await self.zk.exists(self.path, linearizable=True)
+                found, stat = await self.zk.get(self.path)
+                if found == mark:
+                    await self.zk.delete(self.path, stat.version)
+                return
+            except PASSING:
+                await asyncio.sleep(_PAUSE_S)
+            except ZooKeeperError:
+                return
 
     async def open(self) -> None:
         """Open it: all who wait go on. It is no error that it is open already."""
@@ -81,11 +105,39 @@ class Barrier(Recipe["Barrier"]):
         return True if await self.zk.exists(self.path) is None else None
 
     async def enter(self) -> Barrier:
-        await self.close()
+        """Close it. Who cannot enter, or is cancelled, does not leave it closed."""
+        mark = name_by_chance(self.zk).encode()
+        closing = asyncio.get_running_loop().create_task(self._close(mark))
+        try:
+            await asyncio.shield(closing)
+        except BaseException:
+            go_on(self._reopen(closing, mark))
+            raise
         return self
 
     async def leave(self, error: BaseException | None) -> None:
-        await self.open()
+        """Open it. Goes on when the caller is cancelled."""
+        opening = asyncio.get_running_loop().create_task(self.open())
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            go_on(self._open_later(opening))
+            raise
+
+    async def _open_later(self, opening: asyncio.Future[None]) -> None:
+        """Nobody hears what an opening comes to: try again until it is done."""
+        while True:
+            try:
+                await opening
+            except PASSING:
+                if self.zk.over:
+                    return
+                await asyncio.sleep(_PAUSE_S)
+                opening = asyncio.ensure_future(self.open())
+            except ZooKeeperError:
+                return
+            else:
+                return
 
 
 class DoubleBarrier(Holding[Grant]):

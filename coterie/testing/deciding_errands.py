@@ -247,10 +247,11 @@ class _Passer(Work):
             await gate.open()
         elif choice < 3 and not program.healed:
             program.doing = "closes the gate"
-            await gate.close()
-            if choice == 2:
-                await program.pause(0.3)
-                await gate.open()
+            if choice == 1:
+                await gate.close()
+            else:
+                async with asyncio.timeout(program.patience_s(0.3)), gate:
+                    await program.pause(0.3)
         if self._others_wait():
             # Somebody has to be left to open it.
             program.doing = "opens the gate for all others"

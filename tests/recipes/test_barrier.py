@@ -9,10 +9,11 @@ import pytest
 
 import coterie
 from coterie.client.client import Client
-from coterie.errors import GrantLostError
+from coterie.errors import GrantLostError, OutcomeUnknown
 from coterie.recipes.barrier import Barrier, DoubleBarrier
 from tests.conftest import Connect
 from tests.recipes.conftest import Expire
+from tests.recipes.scene import cancelled_at, lose_answers
 
 
 async def _settled(*clients: Client) -> None:
@@ -43,6 +44,52 @@ async def test_a_block_keeps_it_closed(connect: Connect) -> None:
             with pytest.raises(TimeoutError):
                 await gate.until_open(timeout_s=0.05)
         await gate.until_open()
+
+
+@pytest.mark.parametrize("number", range(4))
+async def test_who_is_cancelled_while_he_enters_does_not_leave_it_closed(
+    connect: Connect, number: int
+) -> None:
+    async with connect() as zk, connect() as other:
+        gate = Barrier(zk, "/gates/a")
+        if await cancelled_at(zk, number, gate.enter()) is not None:
+            await gate.leave(None)
+        async with asyncio.timeout(10):
+            while await other.exists("/gates/a", linearizable=True) is not None:
+                await zk.sync()
+
+
+async def test_a_gate_that_perhaps_was_closed_is_opened_but_not_anothers(
+    connect: Connect,
+) -> None:
+    async with connect() as zk, connect() as other:
+        await zk.ensure("/gates")
+        lose_answers(zk)
+        with pytest.raises(OutcomeUnknown):
+            await Barrier(zk, "/gates/a").enter()
+        await Barrier(other, "/gates/a").until_open(timeout_s=10)
+        await Barrier(other, "/gates/b").close()
+        barrier: Any = Barrier(zk, "/gates/b")
+
+        async def unsure(mark: bytes) -> None:
+            raise OutcomeUnknown("/gates/b", "create")
+
+        barrier._close = unsure
+        with pytest.raises(OutcomeUnknown):
+            await barrier.enter()
+        await _settled(zk, other)
+        assert await barrier.is_closed()
+
+
+async def test_who_is_cancelled_while_he_leaves_opens_it(connect: Connect) -> None:
+    async with connect() as zk, connect() as other:
+        gate = Barrier(zk, "/gates/a")
+        await gate.enter()
+        leaving = asyncio.create_task(gate.leave(None))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await Barrier(other, "/gates/a").until_open(timeout_s=10)
 
 
 async def test_who_dies_leaves_it_open_if_it_was_closed_so(connect: Connect) -> None:
