@@ -61,9 +61,10 @@ def _run(name: str, status: Status) -> Result:
 def _conf(status: Status) -> str:
     fields = _run("configuration", status)
     sizes = _run("dirs", status)
+    secure_port = status.config.secure_port
     return (
         f"clientPort={fields['client_port']}\n"
-        "secureClientPort=-1\n"
+        f"secureClientPort={-1 if secure_port is None else secure_port}\n"
         f"dataDir={fields['data_dir']}\n"
         f"dataDirSize={sizes['datadir_size']}\n"
         f"dataLogDir={fields['data_log_dir']}\n"

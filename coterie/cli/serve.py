@@ -22,6 +22,7 @@ from coterie.config import (
     with_server_id,
 )
 from coterie.runtime.process import StartError, run
+from coterie.settings import NO_PORT
 
 if TYPE_CHECKING:
     from coterie.runtime.doors import Inside, Pages
@@ -104,9 +105,14 @@ def _read(file: str) -> str:
 
 def _announce(server: ServerProcess, config: Config) -> None:
     """Say where it listens, where its data is, and how to connect."""
-    host = config.client_port_address or "0.0.0.0"
+    only_tls = config.client_port == NO_PORT
+    given = config.secure_port_address if only_tls else config.client_port_address
+    host = given or "0.0.0.0"
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     where = f"[{shown}]:{server.port}" if ":" in shown else f"{shown}:{server.port}"
+    connect = f'python: KazooClient("{where}")   shell: zkCli.sh -server {where}'
+    if only_tls:
+        connect = f"coterie ls / --hosts tls://{where} --tls-ca FILE --tls-cert FILE"
     what = "Coterie serves"
     if config.ensemble is not None:
         what = f"Coterie is server {config.server_id} of {len(config.ensemble.seats)}"
@@ -114,10 +120,22 @@ def _announce(server: ServerProcess, config: Config) -> None:
         f"{what} at {host}:{server.port}\n"
         f"data in    {os.path.abspath(config.data_dir)}\n"
         f"{_pages_at(server)}"
-        f'connect    python: KazooClient("{where}")   shell: zkCli.sh -server {where}\n'
+        f"{_tls_at(server, only_tls)}"
+        f"connect    {connect}\n"
         "stop       Ctrl-C",
         flush=True,
     )
+
+
+def _tls_at(server: ServerProcess, only_tls: bool) -> str:
+    """The line about TLS for clients, where there is any."""
+    config = server.config
+    places = []
+    if server.secure_port is not None:
+        places.append(f"{config.secure_port_address or '0.0.0.0'}:{server.secure_port}")
+    if config.client_port_unified and not only_tls:
+        places.append(f"{config.client_port_address or '0.0.0.0'}:{server.port}, as in the clear")
+    return f"TLS        at {' and '.join(places)}\n" if places else ""
 
 
 def _pages_at(server: ServerProcess) -> str:

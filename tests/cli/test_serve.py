@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from coterie.cli import serve
 from coterie.config import Config, ConfigError
+from coterie.runtime.process import ServerProcess
+from coterie.settings import NO_PORT
 
 LINES = "".join(f"server.{id}=127.0.0.1:{2887 + id}:{3887 + id}\n" for id in (1, 2, 3))
 
@@ -126,3 +131,30 @@ def test_what_the_operator_has_to_change_is_one_line_and_status_2(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines()[-1].startswith(f"coterie serve: {file.parent}")
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, []),
+        ({"secure_port": 2281}, ["TLS        at 0.0.0.0:2281", "zkCli.sh -server 127.0.0.1:2181"]),
+        (
+            {"secure_port": 2281, "secure_port_address": "10.0.0.1", "client_port_unified": True},
+            ["TLS        at 10.0.0.1:2281 and 127.0.0.1:2181, as in the clear"],
+        ),
+        (
+            {"secure_port": 2281, "client_port": NO_PORT},
+            ["TLS        at 0.0.0.0:2281", "coterie ls / --hosts tls://127.0.0.1:2281"],
+        ),
+    ],
+)
+def test_who_may_use_tls_is_told_where(
+    given: dict[str, Any], shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(Config(data_dir="/data", client_port_address="127.0.0.1"), **given)
+    port = config.secure_port if config.client_port == NO_PORT else config.client_port
+    server = SimpleNamespace(config=config, port=port, secure_port=config.secure_port, doors=[])
+    serve._announce(cast(ServerProcess, server), config)
+    said = capsys.readouterr().out
+    assert all(part in said for part in shown)
+    assert ("TLS" in said) == bool(shown)

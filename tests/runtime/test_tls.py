@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import socket
 import ssl
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+import coterie
 from coterie.config import Config
 from coterie.ensemble import Ensemble
 from coterie.runtime import tls
+from coterie.runtime.process import ServerProcess
 from coterie.settings import NO_PORT
 from coterie.system.tls import TLSError, client_context
+from coterie.system.transport import new_event_loop
 from coterie.values import ACL, Id, Perms
 from coterie.wire import requests
 from coterie.wire.requests import Op
@@ -86,6 +90,7 @@ def test_one_port_takes_tls_and_the_clear(secured: Secured) -> None:
         assert ann.create(b"/shared", b"by TLS")[2] == 0
         assert nobody.get(b"/shared") == b"by TLS"
     assert word(port, b"ruok") == b"imok"
+    assert b"secureClientPort=%d\n" % secured.port in word(port, b"conf")
 
 
 def test_much_goes_through_both_ways(secured: Secured) -> None:
@@ -206,6 +211,34 @@ def test_tls_alone_is_served_without_a_port_in_the_clear(tmp_path: Path) -> None
     assert secure is not None
     assert not secure.both
     assert secure.certificates.context().verify_mode is ssl.CERT_NONE
+
+
+def test_a_server_of_tls_alone_serves(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    config = Config(
+        data_dir=str(tmp_path / "data"),
+        client_port=NO_PORT,
+        secure_port=0,
+        secure_port_address="127.0.0.1",
+        client_key_store=str(authority.issue("server")),
+        client_auth="none",
+        four_letter_words=frozenset({"conf"}),
+    )
+
+    async def main() -> None:
+        server = ServerProcess(config)
+        await server.start()
+        assert server.port == server.secure_port
+        tls = client_context(authority.files())
+        async with coterie.connect(f"127.0.0.1:{server.port}", tls=tls) as zk:
+            await zk.create("/here", b"by TLS")
+            assert [who.scheme for who in await zk.who_am_i()] == ["ip"]
+        await server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", server.port)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main(), 20))
 
 
 @pytest.mark.parametrize(
