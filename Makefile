@@ -56,8 +56,9 @@ gateway: $(VENV)/ready-gateway  ## a science gateway cut into components (exampl
 gateway-test: $(VENV)/ready-gateway  ## the gateway under kill -9, and its pages in a browser
 	bash tests/examples/gateway/run.sh
 
-docs: $(VENV)/ready-run  ## check that the documents name what exists
+docs: $(VENV)/ready-lint  ## check that the documents name what exists; build/site is made of them
 	$(BIN)/python -m tools.docs
+	$(BIN)/python -m tools.site
 
 fast: .fast/ready  ## a second environment, .fast, with the hot modules compiled (needs a C compiler)
 
