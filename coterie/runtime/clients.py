@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from coterie.core.connection import HOLD_CLOSED, HOLD_OUTPUT, Connection
-from coterie.system.subjects import subject
+from coterie.system.subjects import SubjectError, subject
 from coterie.system.tls import shown
 
 if TYPE_CHECKING:
@@ -77,6 +77,13 @@ class ClientProtocol:
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         ip = peer[0].removeprefix("::ffff:") if peer else ""
+        certificate = shown(transport.get_extra_info("ssl_object"))
+        try:
+            who = subject(certificate) if certificate is not None else None
+        except SubjectError as error:
+            log.warning("no TLS with %s: its certificate cannot be read: %s", ip, error)
+            self._transport.abort()
+            return
         if not peer or not self._port.admit(ip):
             self._transport.abort()
             return
@@ -84,9 +91,8 @@ class ClientProtocol:
         connection = self._driver.member.connected(ip, peer[1], self._driver.now_ms)
         self._connection = connection
         self._driver.protocols[connection] = self
-        certificate = shown(transport.get_extra_info("ssl_object"))
-        if certificate is not None:
-            connection.ids += self._driver.member.access.certified(subject(certificate))
+        if who is not None:
+            connection.ids += self._driver.member.access.certified(who)
 
     def data_received(self, data: bytes) -> None:
         driver = self._driver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -218,3 +219,12 @@ def test_is_read_only_and_ruok(served: Served) -> None:
     served.member.server.shut()
     assert _run(served, "is_read_only") == {"read_only": False, "is_serving": False}
     assert _run(served, "ruok") == {}
+
+
+def test_no_password_is_told(served: Served) -> None:
+    served.config = replace(
+        served.config, client_key_store="server.p12", client_key_password="hush"
+    )
+    told = _run(served, "system_properties")
+    assert told["zookeeper.ssl.keyStore.location"] == "server.p12"
+    assert "hush" not in told.values()

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -16,6 +18,8 @@ import coterie
 from coterie.config import Config
 from coterie.ensemble import Ensemble
 from coterie.runtime import tls
+from coterie.runtime.clients import ClientPort
+from coterie.runtime.driver import Driver
 from coterie.runtime.process import ServerProcess
 from coterie.settings import NO_PORT
 from coterie.system.tls import TLSError, client_context
@@ -273,3 +277,17 @@ def test_who_alone_knows_no_tls_of_members() -> None:
     assert tls.of_members(Config(data_dir="/data", quorum_tls=True)) is None
     ensemble = Ensemble.parse("server.1=a:1:2")
     assert tls.of_members(Config(data_dir="/data", ensemble=ensemble, server_id=1)) is None
+
+
+def test_a_certificate_that_cannot_be_read_is_nobodys(caplog: pytest.LogCaptureFixture) -> None:
+    shown = SimpleNamespace(getpeercert=lambda binary_form: b"\x30\x02\x30")
+    facts = {"peername": ("10.1.2.3", 5), "ssl_object": shown}
+    ended: list[bool] = []
+    transport = SimpleNamespace(get_extra_info=facts.get, abort=lambda: ended.append(True))
+    port = ClientPort(cast(Driver, SimpleNamespace(protocols={})), 1, 1)
+    port.protocol().connection_made(cast(asyncio.BaseTransport, transport))
+    assert ended == [True]
+    assert caplog.messages == [
+        "no TLS with 10.1.2.3: its certificate cannot be read: it is cut off"
+    ]
+    assert port.admit("10.1.2.3")
