@@ -91,11 +91,13 @@ _NOTED: Final[dict[str, str]] = {
         ssl.authProvider ssl.sslProvider ssl.quorum.sslProvider ssl.hostnameVerification
         ssl.allowReverseDnsLookup ssl.quorum.allowReverseDnsLookup
     """,
-    "this version has no SASL: clients that need it are not let in": """
-        authProvider. sasl. kerberos. security.
-        requireKerberosConfig superUser SASLAuthenticationProvider.
-        IPAuthenticationProvider. letAnySaslUserDoX allowSaslFailedClients server.realm kinit
-        ensembleAuthName enforce.auth.schemes
+    "this version has no Kerberos; schemes are built in, sasl where there is a file of users": """
+        authProvider. sasl. kerberos. security. requireKerberosConfig superUser.
+        SASLAuthenticationProvider. IPAuthenticationProvider. server.realm kinit
+        ensembleAuthName jaasLoginRenew
+    """,
+    "Apache's server demands nothing by it, either: sessionRequireClientSASLAuth does": """
+        requireClientAuthScheme
     """,
     "data directories are made when they are missing, and snapshots are not compressed": """
         datadir.autocreate db.autocreate snapshot.compression.method
@@ -114,8 +116,6 @@ _REFUSED: Final[dict[str, tuple[str | None, str]]] = {
     "electionAlg": ("3", "3 is the only algorithm for elections"),
     "admin.forceHttps": ("false", "HTTP is not served over TLS by this version yet"),
     "admin.needClientAuth": ("false", "HTTP is not served over TLS by this version yet"),
-    "enforce.auth.enabled": ("false", "this version cannot shut out who has not authenticated"),
-    "sessionRequireClientSASLAuth": ("false", "SASL is not served by this version yet"),
     "emulate353TTLNodes": ("false", "TTL znodes are kept as ZooKeeper 3.5.4 and later keep them"),
 }
 """Apache's keys that must not be passed over: the value that changes nothing, and the reason."""
@@ -155,6 +155,7 @@ def parse(text: str, dynamic: str | None = None) -> tuple[Config, list[str]]:
     if alone is not None:
         config = _with_seat(config, alone)
     _check_bounds(config, reading.lines)
+    _check_access(config, reading.lines)
     seats = config.ensemble.seats.values() if config.ensemble else ()
     plain = config.client_port != NO_PORT and not config.client_port_address
     if plain and not any(seat.client for seat in seats):
@@ -453,6 +454,33 @@ def _check_bounds(config: Config, lines: dict[str, int]) -> None:
             key="maxSessionTimeout",
             line=lines.get(given, lines.get("min_session_timeout_given_ms")),
         )
+
+
+def _check_access(config: Config, lines: dict[str, int]) -> None:
+    """That those come in whom the file lets in, and nobody else."""
+    if config.sasl_jaas_file is not None and config.sasl_users_file is not None:
+        raise ConfigError(
+            "sasl.jaasFile is set as well, and there can be one file of users",
+            key="sasl.usersFile",
+            line=lines.get("sasl_users_file"),
+        )
+    if config.auth_enforced and not config.sasl_demanded and config.auth_schemes is None:
+        raise ConfigError(
+            "is true, and enforce.auth.schemes is not set",
+            key="enforce.auth.enabled",
+            line=lines.get("auth_enforced"),
+        )
+    demanded = config.demanded_schemes
+    key, attribute = "enforce.auth.schemes", "auth_schemes"
+    if config.sasl_demanded:
+        key, attribute = "sessionRequireClientSASLAuth", "sasl_demanded"
+    if "sasl" in demanded and not config.has_users:
+        reason = "nobody can come in by SASL: there is no sasl.jaasFile, nor a sasl.usersFile"
+    elif "digest" in demanded and not config.digest_auth_enabled:
+        reason = "nobody can come in by digest: DigestAuthenticationProvider.enabled is false"
+    else:
+        return
+    raise ConfigError(reason, key=key, line=lines.get(attribute))
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

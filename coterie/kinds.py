@@ -183,4 +183,9 @@ TLS_VERSION: Final = Kind("TLS, TLSv1.2 or TLSv1.3", _choice("TLS", "TLSv1.2", "
 TLS_VERSIONS: Final = Kind(
     "TLSv1.2 and TLSv1.3, with a comma between them", _list_of(_choice("TLSv1.2", "TLSv1.3"))
 )
+SCHEMES: Final = Kind(
+    "digest, ip, sasl or x509, with commas between them",
+    _list_of(_choice("digest", "ip", "sasl", "x509")),
+    ",".join,
+)
 SUITES: Final = Kind("names with commas between them", _list_of(_read_text))

@@ -8,6 +8,7 @@ unit of their value.
 from dataclasses import dataclass
 from typing import Annotated, Final, get_type_hints
 
+from coterie.access_settings import AccessConfig
 from coterie.ensemble import Ensemble, Role, Seat
 from coterie.kinds import (
     BACKLOG,
@@ -30,7 +31,6 @@ from coterie.kinds import (
     Setting,
     number,
 )
-from coterie.tls_settings import TLSConfig
 
 NO_PORT: Final = -1
 """As `client_port`: clients are served with TLS only."""
@@ -41,7 +41,7 @@ def _of_ensemble(key: str, kind: Kind, meaning: str, raised_to: int | None = Non
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(TLSConfig):
+class Config(AccessConfig):
     """What one server is told. The attributes that end in `_given` are for the reader only."""
 
     data_dir: Annotated[

@@ -141,8 +141,23 @@ def test_one_line(line: str, attribute: str, value: object) -> None:
         ("snapshotSizeFactor=1.5", "'1.5' is not a number up to 1, negative for never"),
         ("peerType=leader", "line 4: peerType: 'leader' is not participant or observer"),
         ("leaderServes=true", "line 4: leaderServes: 'true' is not yes or no"),
-        ("enforce.auth.enabled=true", "cannot shut out who has not authenticated"),
-        ("zookeeper.sessionRequireClientSASLAuth=true", "SASL is not served"),
+        ("enforce.auth.enabled=true", "line 4: enforce.auth.enabled: is true, and enforce.auth."),
+        ("enforce.auth.schemes=digest,oauth", "is not digest, ip, sasl or x509"),
+        (
+            "enforce.auth.schemes=ip,sasl\nenforce.auth.enabled=true",
+            "line 4: enforce.auth.schemes: nobody can come in by SASL",
+        ),
+        (
+            "zookeeper.sessionRequireClientSASLAuth=true",
+            "line 4: sessionRequireClientSASLAuth: nobody can come in by SASL: there is no",
+        ),
+        (
+            "digest.enabled=false\nenforce.auth.enabled=true\nenforce.auth.schemes=digest".replace(
+                "digest.en", "DigestAuthenticationProvider.en"
+            ),
+            "nobody can come in by digest",
+        ),
+        ("sasl.jaasFile=a\nsasl.usersFile=b", "line 5: sasl.usersFile: sasl.jaasFile is set"),
         ("server.1=a:2888", "line 4: server.1: 'a:2888' is not host:port:port"),
         (
             "secureClientPort=1\nserver.1=a:1:2;;2281",
@@ -212,7 +227,8 @@ def test_a_file_without_an_address_listens_everywhere_and_says_so() -> None:
         ("zookeeper.commitLogCount=600", "is not used: it is about an ensemble"),
         ("sslQuorum=true", "is not used: it is about an ensemble"),
         ("learner.asyncSending=true", "is not used: members do without it here"),
-        ("server.realm=EXAMPLE", "is not used: this version has no SASL"),
+        ("server.realm=EXAMPLE", "is not used: this version has no Kerberos"),
+        ("requireClientAuthScheme=sasl", "is not used: Apache's server demands nothing"),
         ("flushDelay=5", "is not used: it tunes parts"),
         ("nio.numWorkerThreads=5", "is not used: it tunes parts"),
         ("connection_throttle_tokens=5", "is not used: this version leaves overload"),

@@ -24,28 +24,25 @@ from __future__ import annotations
 
 import hmac
 import re
-import string
-from hashlib import md5
 from typing import TYPE_CHECKING, Final
 
 from coterie.errors import AuthFailedError
+from coterie.wire.digest_md5 import (
+    NONCE_LENGTH,
+    NONCE_LETTERS,
+    SERVER_NAME,
+    DirectivesError,
+    directives,
+    proofs,
+    quoted,
+    secret,
+)
 
 if TYPE_CHECKING:
     from random import Random
 
-SERVER_NAME: Final = "zookeeper/zk-sasl-md5"
-"""The service and the host, as the digest-uri has them."""
-
 _CHALLENGE_BYTES_MAX: Final = 2048
-_NONCE_LETTERS: Final = string.ascii_letters + string.digits
-_NONCE_LENGTH: Final = 22
-"""131 bits."""
 _ONCE: Final = frozenset({"nonce", "algorithm", "charset", "rspauth"})
-_DIRECTIVE: Final = re.compile(
-    rb"""[\s,]* ([\w-]+) \s*=\s* (?: "((?:[^"\\]|\\.)*)" | ([^\s,"]+) ) \s* (?=,|$)""",
-    re.VERBOSE | re.DOTALL,
-)
-_REST: Final = re.compile(rb"[\s,]*")
 
 
 class Sasl:
@@ -77,7 +74,10 @@ class Sasl:
             raise _refusal("wrong user or password" if proved else "the server has no users")
         if len(challenge) > _CHALLENGE_BYTES_MAX:
             raise _refusal(f"the server's token is too long, {len(challenge)} bytes")
-        given = _directives(challenge)
+        try:
+            given = directives(challenge, _ONCE)
+        except DirectivesError as error:
+            raise _refusal(f"the server {error}") from None
         if self._expected is None:
             return self._prove(given)
         if not hmac.compare_digest(given.get("rspauth", b""), self._expected):
@@ -101,70 +101,29 @@ class Sasl:
             user = self._user.encode(encoding)
             self._password.encode(encoding)
             realm = given.get("realm", b"").decode(encoding)
-            secret = _md5(b":".join(_narrow(s) for s in (self._user, realm, self._password)))
         except UnicodeError:
             raise _refusal(f"user, password or realm cannot be written in {encoding}") from None
 
-        cnonce = "".join(self._dice.choices(_NONCE_LETTERS, k=_NONCE_LENGTH)).encode()
+        cnonce = "".join(self._dice.choices(NONCE_LETTERS, k=NONCE_LENGTH)).encode()
         uri = self._server_name.encode()
-        key = _hex(secret + b":" + nonce + b":" + cnonce)
-        between = b":".join((b"", nonce, b"00000001", cnonce, b"auth", b""))
-        self._expected = _hex(key + between + _hex(b":" + uri))
-        directives = [
+        try:
+            known = secret(self._user, realm, self._password)
+            proof, self._expected = proofs(known, nonce, cnonce, uri)
+        except ValueError as error:  # a Python for FIPS 140 has no MD5
+            raise _refusal(f"this Python cannot do MD5: {error}") from None
+        answers = [
             b"charset=utf-8" if charset else b"",
-            b"username=" + _quoted(user),
-            b"realm=" + _quoted(given["realm"]) if "realm" in given else b"",
-            b"nonce=" + _quoted(nonce),
+            b"username=" + quoted(user),
+            b"realm=" + quoted(given["realm"]) if "realm" in given else b"",
+            b"nonce=" + quoted(nonce),
             b"nc=00000001",
-            b"cnonce=" + _quoted(cnonce),
-            b"digest-uri=" + _quoted(uri),
-            b"response=" + _hex(key + between + _hex(b"AUTHENTICATE:" + uri)),
+            b"cnonce=" + quoted(cnonce),
+            b"digest-uri=" + quoted(uri),
+            b"response=" + proof,
             b"qop=auth",
         ]
-        return b",".join(filter(None, directives))
+        return b",".join(filter(None, answers))
 
 
 def _refusal(why: str) -> AuthFailedError:
     return AuthFailedError(operation=f"sasl ({why})")
-
-
-def _directives(token: bytes) -> dict[str, bytes]:
-    """The values by name: of several realms the first, of several lists of qop all."""
-    given: dict[str, bytes] = {}
-    at = 0
-    while found := _DIRECTIVE.match(token, at):
-        at = found.end()
-        name = found[1].decode().lower()
-        value = found[3] if found[2] is None else re.sub(rb"(?s)\\(.)", rb"\1", found[2])
-        if name in _ONCE and name in given:
-            raise _refusal(f"the server gives {name} twice")
-        if name == "qop" and name in given:
-            value = given[name] + b"," + value
-        if name != "realm" or name not in given:
-            given[name] = value
-    if not _REST.fullmatch(token, at):
-        raise _refusal("the server's token is no list of directives")
-    return given
-
-
-def _quoted(value: bytes) -> bytes:
-    return b'"' + re.sub(rb'(["\\])', rb"\\\1", value) + b'"'
-
-
-def _narrow(text: str) -> bytes:
-    """What is hashed is in ISO 8859-1 where that can be, also when the tokens are in UTF-8."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode()
-
-
-def _md5(data: bytes) -> bytes:
-    try:
-        return md5(data).digest()
-    except ValueError as error:  # a Python for FIPS 140 has no MD5
-        raise _refusal(f"this Python cannot do MD5: {error}") from None
-
-
-def _hex(data: bytes) -> bytes:
-    return _md5(data).hex().encode()

@@ -1,8 +1,9 @@
-"""May this identity do that to this znode: `world`, `auth`, `digest`, `ip` and `x509`.
+"""May this identity do that to this znode: `world`, `auth`, `digest`, `ip`, `sasl` and `x509`.
 
 An ACL entry permits when its bits and its identity match one of the connection's identities of
 the same scheme. Whoever has an identity of the scheme `super` may do everything. An identity of
-the scheme x509 is the subject of a certificate that TLS has checked.
+the scheme x509 is the subject of a certificate that TLS has checked; one of the scheme sasl is a
+user who has proved a password, and there are such ids in ACLs only where there are users.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from coterie.values import ACL, ANYONE, OPEN_ACL, ACLs, Id
 
 SUPER = Id("super", "")
 
-_PROVED = ("digest", "x509")
+_PROVED = ("digest", "sasl", "x509")
 """Schemes that `auth` in an ACL stands for: ip proves nothing."""
 _NAMES = (
     "CN|C|L|S|ST|O|OU|T|IP|STREET|DC|DNQUALIFIER|DNQ|SURNAME|GIVENNAME|INITIALS|GENERATION|"
     "EMAIL|EMAILADDRESS|UID|SERIALNUMBER"
 )
+_PRINCIPAL = re.compile(r"[^@]*|[^/@]*(/[^/@]*)?@[^/@]*")
+"""What Kerberos takes for a name; users of DIGEST-MD5 have none with an @."""
 _VALUE = r'(?:\\.|[^\\,;+"])*(?:"(?:\\.|[^"\\])*"\s*)?'
 _SUBJECT = re.compile(
     rf"(?:\s*(?:{_NAMES}|(?:OID\.)?[0-9]+(?:\.[0-9]+)+)\s*={_VALUE}(?:[,;+](?=.)|\Z))*",
@@ -47,6 +50,9 @@ class AccessControl:
         digest_enabled: bool = True,
         skip: bool = False,
         super_subject: str | None = None,
+        sasl: bool = False,
+        super_user: str | None = None,
+        any_user: str | None = None,
     ) -> None:
         self._super_digest = super_digest
         self._algorithm = algorithm.replace("-", "").lower()
@@ -54,6 +60,9 @@ class AccessControl:
         self._digest_enabled = digest_enabled
         self._skip = skip
         self._super_subject = super_subject
+        self._sasl = sasl
+        self._super_user = super_user
+        self._any_user = any_user
 
     def allows(self, acl: ACLs, perms: int, ids: Sequence[Id]) -> bool:
         """Whether any of `ids` may do any of `perms` under `acl`."""
@@ -63,6 +72,8 @@ class AccessControl:
             return True
         for granted, who in acl:
             if granted & perms and (who == ANYONE or any(_matches(have, who) for have in ids)):
+                return True
+            if granted & perms and who.scheme == "sasl" and self._is_for_user(who.id, ids):
                 return True
         return False
 
@@ -98,7 +109,14 @@ class AccessControl:
             return len(who.id.rstrip(":").split(":")) == 2
         if who.scheme == "ip":
             return _network(who.id) is not None
+        if who.scheme == "sasl" and self._sasl:
+            return _PRINCIPAL.fullmatch(who.id) is not None
         return who.scheme == "x509" and _SUBJECT.fullmatch(who.id) is not None
+
+    def _is_for_user(self, name: str, ids: Sequence[Id]) -> bool:
+        """Whether an id of the scheme sasl is for somebody of another name."""
+        users = [have.id for have in ids if have.scheme == "sasl"]
+        return "super" in users or (bool(users) and name == self._any_user)
 
     def authenticate(self, scheme: str, proof: bytes, ip: str) -> list[Id]:
         """The identities that `proof` gives a connection from `ip`.
@@ -111,6 +129,11 @@ class AccessControl:
         if scheme == "ip":
             return [Id("ip", ip)]
         raise AuthFailedError
+
+    def user(self, name: str) -> tuple[Id, ...]:
+        """The identities of a user who has proved a password by SASL."""
+        who = Id("sasl", name)
+        return (who, SUPER) if name == self._super_user else (who,)
 
     def certified(self, subject: str) -> tuple[Id, ...]:
         """The identities of who has shown a certificate with this subject."""

@@ -30,6 +30,9 @@ def access_control(config: Config) -> AccessControl:
         config.digest_auth_enabled,
         config.skip_acl,
         config.super_subject,
+        config.has_users,
+        config.sasl_super_user,
+        config.sasl_any_user,
     )
 
 

@@ -14,6 +14,7 @@ from coterie.wire.framing import Framing
 
 if TYPE_CHECKING:
     from coterie.core.prepare import Write
+    from coterie.core.sasl import Handshake
     from coterie.core.sessions import Session
 
 HOLD_CONNECT: Final = 1
@@ -51,6 +52,7 @@ class Connection:
         "fifo",
         "framing",
         "gone",
+        "handshake",
         "hold",
         "ids",
         "ip",
@@ -100,6 +102,8 @@ class Connection:
         self.read_only_known = False
         """Its ConnectRequest had a readOnly byte, so the response must have one."""
         self.ids: tuple[Id, ...] = (Id("ip", ip),)
+        self.handshake: Handshake | None = None
+        """How it proves a password, once it has begun to."""
         self.fifo: deque[Write | Waiting | Refusal | bytes | None] = deque()
         """What has not been answered since the oldest write that is in flight: writes, reads
         that wait for them, finished replies, and None where the connection is to be closed."""

@@ -8,7 +8,9 @@ Rules:
   answered in the loop that cuts the frames, everything else through a table.
 A write is handed to `submit`; whoever numbers and logs it calls `commit`, in zxid order. Whether
 a session may be taken up again is asked of `revalidate`, if that is set: a learner's leader knows.
-While the server is shut, or serves reads only, it still answers four-letter words.
+While the server is shut, or serves reads only, it still answers four-letter words. Where it is
+demanded that clients prove who they are, nothing else is taken from one that has not, not even a
+ping.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from coterie.core.answer import Answers, changed
 from coterie.core.connection import Connection, Refusal
 from coterie.core.effects import Effects
 from coterie.core.prepare import Write
+from coterie.core.sasl import Users
 from coterie.core.sessions import Session, Sessions
 from coterie.core.stats import LAST_OP, Stats
 from coterie.core.tree import Event, Outcome, Tree
 from coterie.core.watches import ONE_SHOT, Watches
 from coterie.errors import (
+    AuthenticationRequiredError,
     AuthFailedError,
     BadArgumentsError,
     MarshallingError,
@@ -46,6 +50,7 @@ from coterie.wire.txns import CreateSessionTxn, Txn
 _REPLY: Final = REPLY_HEADER.pack
 _HEADER: Final = HEADER.unpack_from
 _CREATE2_BEGINS: Final = requests.MULTI_HEADER.pack(Op.CREATE2, False, -1)[:5]
+_NO_TOKEN: Final = b"\xff" * 4
 _OUT_BYTES_MAX: Final = 2**20
 """Answers made from one chunk before the connection has to take them."""
 _FROM_CLIENTS: Final = frozenset(op for op, shape in TABLE.items() if shape.writes) - {
@@ -77,6 +82,8 @@ class Server:
         self.words: Callable[[bytes], bytes | None] | None = None
         """Four-letter words: what a connection that starts with these bytes is told, if it is
         one; then it is closed."""
+        self.users: Users | None = None
+        """Who may come in by SASL, if anybody."""
         self.connections: dict[Connection, None] = {}
         self.outstanding = 0
         """Requests that came and are not answered: writes in flight and what waits for them."""
@@ -95,6 +102,8 @@ class Server:
         self._frame_bytes_max = config.frame_bytes_max
         self._outstanding_max = config.outstanding_max
         self._stranger_ms = config.sessionless_timeout_ms
+        self._demanded = frozenset(config.demanded_schemes)
+        self._keeps_refused = config.sasl_failed_allowed and "sasl" not in self._demanded
         self._strangers: dict[Connection, None] = {}
         self._throttled: dict[Connection, None] = {}
         self._answers = Answers(tree, self.watches, access)
@@ -184,6 +193,8 @@ class Server:
             if not chunk:
                 return
             pos = self._greet(connection, chunk) if connection.session is None else 0
+            if self._demanded and connection.session is not None and not connection.hold:
+                pos = self._prove(connection, connection.session, chunk, pos)
             if connection.session is not None and not connection.hold:
                 pos = self._serve(connection, connection.session, chunk, pos)
             if connection.hold:
@@ -306,6 +317,33 @@ class Server:
         connection.hold &= ~connections.HOLD_CONNECT
         self.effects.resumes.append(connection)
 
+    def _prove(self, connection: Connection, session: Session, chunk: bytes, pos: int) -> int:
+        """Take the frames from `pos` on of a client that has to prove who it is before it is
+        served, until it has. Returns where that was."""
+        while len(chunk) - pos >= 12 and not connection.hold and not self._proved(connection):
+            length, xid, op = _HEADER(chunk, pos)
+            if length > self._frame_bytes_max or length < 8:
+                raise MarshallingError
+            end = pos + 4 + length
+            if end > len(chunk):
+                break
+            session.heard_ms = self.now_ms
+            connection.received += 1
+            self.stats.received += 1
+            if op == Op.AUTH or op == Op.SASL:
+                self._dispatch(connection, xid, op, chunk, pos + 12, end)
+            else:
+                self.effects.notes.append(
+                    f"closing {connection.ip}:{connection.port}: it asks for something before it "
+                    f"has authenticated by {' or '.join(sorted(self._demanded))}"
+                )
+                self._end(connection, reply(xid, 0, AuthenticationRequiredError.code))
+            pos = end
+        return pos
+
+    def _proved(self, connection: Connection) -> bool:
+        return any(scheme in self._demanded for scheme, _ in connection.ids)
+
     def _serve(self, connection: Connection, session: Session, chunk: bytes, pos: int) -> int:
         """Take the whole frames of a chunk from `pos` on, and say where it stopped."""
         session.heard_ms = self.now_ms
@@ -367,6 +405,8 @@ class Server:
             self._write(connection, xid, op, chunk[pos:end])
         elif op == Op.AUTH:
             self._authenticate(connection, xid, Reader(chunk, pos, end))
+        elif op == Op.SASL:
+            self._sasl(connection, xid, Reader(chunk, pos, end))
         elif connection.fifo:
             self.outstanding += 1
             connection.fifo.append((xid, op, chunk[pos:end]))
@@ -408,13 +448,47 @@ class Server:
         try:
             ids = self.access.authenticate(request.scheme, request.auth or b"", connection.ip)
         except AuthFailedError as error:
-            connection.hold |= connections.HOLD_ENDING
-            connection.fifo.extend((reply(xid, 0, error.code), None))
-            self.outstanding += 2
+            self._end(connection, reply(xid, 0, error.code))
         else:
             connection.ids = tuple(dict.fromkeys((*connection.ids, *ids)))
-            connection.fifo.append(reply(xid, 0, 0))
-            self.outstanding += 1
+            self._say(connection, reply(xid, 0, 0))
+
+    def _sasl(self, connection: Connection, xid: int, reader: Reader) -> None:
+        """One round of a handshake; without users, or for who may fail, the token is null."""
+        token = reader.buffer() or b""
+        if self.users is None:
+            self._say(connection, reply(xid, 0, 0, _NO_TOKEN))
+            return
+        if connection.handshake is None:
+            connection.handshake = self.users.handshake()
+        handshake = connection.handshake
+        try:
+            answer = handshake.answer(token)
+        except AuthFailedError as error:
+            self.effects.notes.append(f"{connection.ip}:{connection.port}: SASL failed")
+            if self._keeps_refused:
+                self._say(connection, reply(xid, 0, 0, _NO_TOKEN))
+                return
+            demanded = "sasl" in self._demanded
+            code = AuthenticationRequiredError.code if demanded else error.code
+            self._end(connection, reply(xid, 0, code, _NO_TOKEN))
+            return
+        if handshake.user is not None:
+            ids = self.access.user(handshake.user)
+            connection.ids = tuple(dict.fromkeys((*connection.ids, *ids)))
+        self._say(connection, reply(xid, 0, 0, len(answer).to_bytes(4, "big") + answer))
+
+    def _say(self, connection: Connection, answer: bytes) -> None:
+        """An answer that is finished, behind those of earlier requests."""
+        connection.fifo.append(answer)
+        self.outstanding += 1
+        self._drain(connection)
+
+    def _end(self, connection: Connection, answer: bytes) -> None:
+        """The last answer to a connection: then it is closed."""
+        connection.hold |= connections.HOLD_ENDING
+        connection.fifo.extend((answer, None))
+        self.outstanding += 2
         self._drain(connection)
 
     def _read(self, connection: Connection, xid: int, op: int, reader: Reader) -> None:

@@ -23,6 +23,7 @@ from coterie.ensemble import Seat
 from coterie.runtime import doors, tls
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
+from coterie.runtime.users import known
 from coterie.storage.errors import StorageError
 from coterie.storage.store import Store
 from coterie.system import process, transport
@@ -30,6 +31,7 @@ from coterie.system.clock import SystemClock, dice, show_time
 from coterie.system.files import OSFiles, changed_ms
 from coterie.system.notify import ALIVE, READY, STOPPING, Supervisor, status
 from coterie.system.tls import TLSError
+from coterie.users import UsersError
 
 if TYPE_CHECKING:
     from socket import socket
@@ -78,6 +80,7 @@ class ServerProcess:
         bound: list[socket] = []
         try:
             member_tls = tls.of_members(config)
+            users = known(config)
             places = tls.client_ports(config)
             clients = len(places)
             secure = None if member_tls is None else member_tls.secure
@@ -89,7 +92,7 @@ class ServerProcess:
             store, tree = self._recover()
             for note in store.notes:
                 log.warning(note)
-        except (transport.PortTakenError, StorageError, TLSError) as error:
+        except (transport.PortTakenError, StorageError, TLSError, UsersError) as error:
             for taken in bound:
                 taken.close()
             for door in self.doors:
@@ -99,6 +102,7 @@ class ServerProcess:
         if self._alone:
             _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
+        driver.member.server.users = users
         driver.member.server.words = Words(self._status, config.four_letter_words).answer
         self.port = bound[0].getsockname()[1]
         if config.secure_port is not None:

@@ -1,4 +1,4 @@
-"""Apache's server with users (SASL DIGEST-MD5) or with certificates (TLS on a port of its own).
+"""Servers with users (SASL DIGEST-MD5), or Apache's with certificates (TLS on an own port).
 
 Rules: settings that only the command line of the JVM takes are written there.
 """
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.compat.servers import Apache, Settings, free_port
+from tests.compat.servers import Apache, Coterie, Settings, free_port
 
 _NETTY_FACTORY: Final = "org.apache.zookeeper.server.NettyServerCnxnFactory"
 _SASL_PROVIDER: Final = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
@@ -31,17 +31,33 @@ class WithUsers(Apache):
         self, directory: Path, users: Mapping[str, str], settings: Settings | None = None
     ) -> None:
         super().__init__(directory, {"authProvider.1": _SASL_PROVIDER, **(settings or {})})
-        self._jaas = directory / "jaas.conf"
-        escaped = {
-            user: password.replace("\\", "\\\\").replace('"', '\\"')
-            for user, password in users.items()
-        }
-        lines = "".join(f'  user_{user}="{escaped[user]}"\n' for user in users)
-        self._jaas.write_text(f"Server {{\n  {_LOGIN_MODULE} required\n{lines};\n}};\n", "utf-8")
+        self._jaas = _jaas(directory, users)
 
     def command(self) -> list[str]:
         java, *rest = super().command()
         return [java, f"-Djava.security.auth.login.config={self._jaas}", *rest]
+
+
+class CoterieWithUsers(Coterie):
+    """This checkout's server with the same file and the same keys."""
+
+    def __init__(
+        self, directory: Path, users: Mapping[str, str], settings: Settings | None = None
+    ) -> None:
+        super().__init__(directory, {"authProvider.1": _SASL_PROVIDER, **(settings or {})})
+        self.settings["sasl.jaasFile"] = str(_jaas(directory, users))
+
+
+def _jaas(directory: Path, users: Mapping[str, str]) -> Path:
+    """A JAAS file of these users, as Apache's server is told them."""
+    file = directory / "jaas.conf"
+    escaped = {
+        user: password.replace("\\", "\\\\").replace('"', '\\"')
+        for user, password in users.items()
+    }
+    lines = "".join(f'  user_{user}="{escaped[user]}"\n' for user in users)
+    file.write_text(f"Server {{\n  {_LOGIN_MODULE} required\n{lines};\n}};\n", "utf-8")
+    return file
 
 
 class WithCertificate(Apache):

@@ -30,7 +30,8 @@ from tests.compat.servers import SERVERS, Coterie, Server, Settings, free_port
 from tests.interop.ensembles import Ensemble
 from tests.runtime.certificates import Authority
 
-_SASL: Final = "SASL: the server has none yet"
+_KERBEROS: Final = "Kerberos: the server has none"
+_SASL: Final = "SASL: Apache's server is started without users here"
 _TLS: Final = "TLS: Apache's server is started without a secure port here"
 _ENSEMBLE: Final = "needs three servers that are one ensemble"
 _RECONFIG: Final = "the members of an ensemble cannot be changed yet"
@@ -47,9 +48,7 @@ class Exclusion(NamedTuple):
 
 
 EXCLUSIONS: Final = (
-    Exclusion("test_sasl", "TestLegacySASLDigestAuthentication", _SASL),
-    Exclusion("test_sasl", "TestSASLDigestAuthentication", _SASL),
-    Exclusion("test_sasl", "TestSASLGSSAPIAuthentication", _SASL),
+    Exclusion("test_sasl", "TestSASLGSSAPIAuthentication", _KERBEROS),
     Exclusion("test_connection", "TestReadOnlyMode", _ENSEMBLE, False),
     Exclusion("test_client", "TestClient::test_update_host_list", _ENSEMBLE, False),
     Exclusion(
@@ -58,12 +57,18 @@ EXCLUSIONS: Final = (
     Exclusion("test_gevent_handler", "TestGeventClient::test_update_host_list", _ENSEMBLE, False),
     Exclusion("test_client", "TestReconfig", _RECONFIG),
 )
-_OF_APACHE: Final = (Exclusion("test_client", "TestSSLClient", _TLS),)
+_OF_APACHE: Final = (
+    Exclusion("test_client", "TestSSLClient", _TLS),
+    Exclusion("test_sasl", "TestLegacySASLDigestAuthentication", _SASL),
+    Exclusion("test_sasl", "TestSASLDigestAuthentication", _SASL),
+)
 
 # The super user's password is "test", as kazoo's harness has it.
 _SETTINGS: Final = {
     "DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
 }
+# The user that kazoo's harness gives to its servers.
+_USERS: Final = "super:super_secret\njaasuser:jaas_password\n"
 _OF_ENSEMBLES: Final[Settings] = {"readonlymode.enabled": "true", "tickTime": 2000}
 
 
@@ -148,14 +153,14 @@ def pytest_configure(config: pytest.Config) -> None:
     StandingCluster.authority = authority = Authority(directory / "tls")
     if size == 1:
         alone = kind(directory, _SETTINGS)
-        _secure([alone], authority)
+        _guard([alone], authority)
         alone.start()
         config.add_cleanup(alone.__exit__)
         StandingCluster.standing = [alone]
     else:
         kinds = [config.getoption("--server")] * size
         ensemble = Ensemble(directory, kinds, {**_SETTINGS, **_OF_ENSEMBLES})
-        _secure(list(ensemble.members.values()), authority)
+        _guard(list(ensemble.members.values()), authority)
         ensemble.start()
         config.add_cleanup(ensemble.__exit__)
         StandingCluster.standing = list(ensemble.members.values())
@@ -169,8 +174,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ |= {"ZOOKEEPER_VERSION": version, "ZOOKEEPER_CLUSTER_SIZE": str(size)}
 
 
-def _secure(servers: list[Server], authority: Authority) -> None:
-    """Give ours a port for TLS; Apache's would need another factory of connections."""
+def _guard(servers: list[Server], authority: Authority) -> None:
+    """Give ours a port for TLS, and users; Apache's would need another factory of connections,
+    and users on its command line."""
+    users = authority.directory / "users"
+    users.write_text(_USERS)
     key = authority.issue("server")
     authority.issue("client", "client.test")
     for server in servers:
@@ -180,6 +188,7 @@ def _secure(servers: list[Server], authority: Authority) -> None:
                 "secureClientPortAddress": server.host,
                 "ssl.keyStore.location": str(key),
                 "ssl.trustStore.location": str(authority.trust),
+                "sasl.usersFile": str(users),
             }
 
 

@@ -1,4 +1,4 @@
-"""SASL and TLS against Apache's server: packets by hand, and the client as it is used."""
+"""SASL against both servers, TLS against Apache's: by hand, and the client as it is used."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ from coterie.system.transport import new_event_loop
 from coterie.values import ACL, Id, Perms, SessionState
 from tests.compat import raw
 from tests.compat.conftest import Start
-from tests.compat.guarded import WithCertificate, WithUsers
-from tests.compat.servers import Apache
+from tests.compat.guarded import CoterieWithUsers, WithCertificate, WithUsers
+from tests.compat.servers import SERVERS, Apache
 
 _USERS: Final = {"ann": "secret", "bob": "of bob", "zoë": 'пароль "1\\', "q": "é"}
 _WAIT_S: Final = 30.0
 _OPEN_S: Final = 5.0
 """For a connection that will not come about: a Java that is new to TLS takes its time."""
+
+Guarded = WithUsers | CoterieWithUsers
+Kind = type[WithUsers] | type[CoterieWithUsers]
 
 
 def _run(test: Coroutine[None, None, None]) -> None:
@@ -44,11 +47,17 @@ def _run(test: Coroutine[None, None, None]) -> None:
 # SASL, by hand
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithUsers]:
-    if reason := Apache.missing():
+@pytest.fixture(scope="module", params=[WithUsers, CoterieWithUsers])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    if reason := kind.missing():
         pytest.skip(reason)
-    with WithUsers(tmp_path_factory.mktemp("users"), _USERS) as server:
+    return kind
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, kind: Kind) -> Iterator[Guarded]:
+    with kind(tmp_path_factory.mktemp("users"), _USERS) as server:
         yield server
 
 
@@ -70,7 +79,7 @@ def _prove(client: raw.Client, user: str, password: str) -> int:
 
 @pytest.mark.parametrize(("user", "password"), _USERS.items())
 def test_the_server_takes_the_proof_and_gives_its_own(
-    guarded: WithUsers, user: str, password: str
+    guarded: Guarded, user: str, password: str
 ) -> None:
     with raw.Client(guarded.port) as client:
         assert _prove(client, user, password) == 0
@@ -79,7 +88,7 @@ def test_the_server_takes_the_proof_and_gives_its_own(
 
 @pytest.mark.parametrize(("user", "password"), [("ann", "of bob"), ("nobody", "guessed")])
 def test_a_wrong_password_is_refused_and_the_connection_closed(
-    guarded: WithUsers, user: str, password: str
+    guarded: Guarded, user: str, password: str
 ) -> None:
     # It has to be nobody's: Apache's 3.8.0 takes that of the user before for one it does not know.
     with raw.Client(guarded.port) as client:
@@ -88,17 +97,18 @@ def test_a_wrong_password_is_refused_and_the_connection_closed(
             client.receive()
 
 
-def test_a_server_without_users_has_no_challenge(start: Start) -> None:
-    with raw.Client(start("apache").port) as client:
+@pytest.mark.parametrize("server", sorted(SERVERS))
+def test_a_server_without_users_has_no_challenge(start: Start, server: str) -> None:
+    with raw.Client(start(server).port) as client:
         with pytest.raises(AuthFailedError, match="the server has no users"):
             _prove(client, "ann", "secret")
         client.ping()
 
 
 def test_a_server_that_keeps_whom_it_refused_does_not_pass_for_one_that_believes(
-    tmp_path: Path, guarded: WithUsers
+    tmp_path: Path, kind: Kind
 ) -> None:
-    with WithUsers(tmp_path, _USERS, {"allowSaslFailedClients": "true"}) as server:
+    with kind(tmp_path, _USERS, {"allowSaslFailedClients": "true"}) as server:
         with raw.Client(server.port) as client:
             with pytest.raises(AuthFailedError, match="wrong user or password"):
                 _prove(client, "ann", "of bob")
@@ -108,16 +118,16 @@ def test_a_server_that_keeps_whom_it_refused_does_not_pass_for_one_that_believes
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, guarded: WithUsers) -> Iterator[WithUsers]:
+def strict(tmp_path_factory: pytest.TempPathFactory, kind: Kind) -> Iterator[Guarded]:
     """A server that serves nobody whom it does not know."""
     settings = {"sessionRequireClientSASLAuth": "true"}
-    with WithUsers(tmp_path_factory.mktemp("strict"), _USERS, settings) as server:
+    with kind(tmp_path_factory.mktemp("strict"), _USERS, settings) as server:
         yield server
 
 
 @pytest.mark.parametrize("op", [raw.PING, raw.EXISTS])
 def test_nothing_may_come_before_the_handshake_where_it_is_demanded(
-    strict: WithUsers, op: int
+    strict: Guarded, op: int
 ) -> None:
     with raw.Client(strict.port) as client:
         _ask(client, b"")
@@ -130,7 +140,7 @@ def test_nothing_may_come_before_the_handshake_where_it_is_demanded(
 # SASL, through the client
 
 
-def test_a_znode_of_a_user_is_for_that_user_alone(guarded: WithUsers) -> None:
+def test_a_znode_of_a_user_is_for_that_user_alone(guarded: Guarded) -> None:
     of_ann = (ACL(Perms.ALL, Id("sasl", "ann")),)
 
     async def main() -> None:
@@ -150,24 +160,20 @@ def test_a_znode_of_a_user_is_for_that_user_alone(guarded: WithUsers) -> None:
     _run(main())
 
 
-@pytest.mark.parametrize("server_of", ["guarded", "strict"])
-def test_a_wrong_password_is_a_clear_error_and_final(
-    server_of: str, request: pytest.FixtureRequest
-) -> None:
-    server: WithUsers = request.getfixturevalue(server_of)
-
+def test_a_wrong_password_is_a_clear_error_and_final(guarded: Guarded, strict: Guarded) -> None:
     async def main() -> None:
-        client = coterie.connect(server.address, sasl=("ann", "of bob"))
-        with pytest.raises(AuthFailedError, match=r"sasl \(wrong user or password\)"):
-            await client.start()
-        assert client.state is SessionState.AUTH_FAILED
-        with pytest.raises(AuthFailedError):
-            await client.get("/")
+        for server in (guarded, strict):
+            client = coterie.connect(server.address, sasl=("ann", "of bob"))
+            with pytest.raises(AuthFailedError, match=r"sasl \(wrong user or password\)"):
+                await client.start()
+            assert client.state is SessionState.AUTH_FAILED
+            with pytest.raises(AuthFailedError):
+                await client.get("/")
 
     _run(main())
 
 
-def test_a_client_that_says_nothing_is_told_what_is_demanded(strict: WithUsers) -> None:
+def test_a_client_that_says_nothing_is_told_what_is_demanded(strict: Guarded) -> None:
     async def main() -> None:
         async with coterie.connect(strict.address, call_timeout_s=_OPEN_S) as nobody:
             with pytest.raises(AuthenticationRequiredError):
@@ -178,12 +184,12 @@ def test_a_client_that_says_nothing_is_told_what_is_demanded(strict: WithUsers) 
     _run(main())
 
 
-def test_every_connection_proves_itself_again(tmp_path: Path, guarded: WithUsers) -> None:
+def test_every_connection_proves_itself_again(tmp_path: Path, kind: Kind) -> None:
     of_ann = (ACL(Perms.ALL, Id("sasl", "ann")),)
     settings = {"sessionRequireClientSASLAuth": "true"}
 
     async def main() -> None:
-        with WithUsers(tmp_path, _USERS, settings) as server:
+        with kind(tmp_path, _USERS, settings) as server:
             async with coterie.connect(server.address, sasl=("ann", "secret")) as zk:
                 await zk.create("/mine", b"1", ephemeral=True, acl=of_ann)
                 session = zk.session_id

@@ -111,8 +111,49 @@ def test_ip_matches_addresses_and_networks(network: str, address: str, matches: 
 
 
 def test_an_unknown_scheme_matches_nobody() -> None:
-    acl = grants("sasl", "bob")
-    assert not AccessControl().allows(acl, Perms.READ, [Id("sasl", "bob")])
+    acl = grants("kerberos", "bob")
+    assert not AccessControl().allows(acl, Perms.READ, [Id("kerberos", "bob")])
+
+
+def test_sasl_matches_by_name_and_for_super_and_by_the_name_that_is_for_all() -> None:
+    access = AccessControl(sasl=True, any_user="everybody")
+    bob = [Id("ip", "127.0.0.1"), Id("sasl", "bob")]
+    assert access.allows(grants("sasl", "bob"), Perms.READ, bob)
+    assert not access.allows(grants("sasl", "ann"), Perms.READ, bob)
+    assert access.allows(grants("sasl", "ann"), Perms.READ, [Id("sasl", "super")])
+    assert access.allows(grants("sasl", "everybody"), Perms.READ, bob)
+    assert not access.allows(grants("sasl", "everybody"), Perms.READ, [Id("digest", "bob:x")])
+    assert not access.allows(grants("sasl", "bob"), Perms.READ, [Id("digest", "bob")])
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        ("bob", True),
+        ("bob/host", True),
+        ("bob@EXAMPLE", True),
+        ("zk/host@EXAMPLE", True),
+        ("a@b@c", False),
+        ("a/b/c@d", False),
+    ],
+)
+def test_an_id_of_sasl_is_a_name_of_kerberos_where_there_are_users(name: str, valid: bool) -> None:
+    acl = grants("sasl", name)
+    if valid:
+        assert AccessControl(sasl=True).fix(acl, []) == acl
+    else:
+        with pytest.raises(InvalidACLError):
+            AccessControl(sasl=True).fix(acl, [])
+    with pytest.raises(InvalidACLError):
+        AccessControl().fix(acl, [])
+
+
+def test_a_user_is_super_by_name() -> None:
+    access = AccessControl(sasl=True, super_user="root")
+    assert access.user("bob") == (Id("sasl", "bob"),)
+    assert access.user("root") == (Id("sasl", "root"), SUPER)
+    with pytest.raises(AuthFailedError):
+        access.authenticate("sasl", b"root", "127.0.0.1")
 
 
 def test_auth_becomes_what_the_connection_has_proved() -> None:

@@ -386,7 +386,7 @@ def test_nothing_behind_a_bad_proof_is_done_though_its_answer_waits(
 # What there is not, and what cannot be read
 
 
-@pytest.mark.parametrize("op", [0, 10, 13, 77, -1, -10, Op.SASL])
+@pytest.mark.parametrize("op", [0, 10, 13, 77, -1, -10])
 def test_an_unknown_operation_is_told_and_ends_the_connection(alone: Alone, op: int) -> None:
     client = alone.client()
     client.say(client.frame(op) + client.frame(Op.CREATE, create(b"/a")))

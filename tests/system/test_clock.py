@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from coterie.system.clock import SystemClock, dice, show_time
+from coterie.system.clock import SystemClock, dice, show_time, secret_dice
 from tests.golden.packets import HERE
 
 
@@ -52,3 +52,12 @@ def test_dice_are_not_the_same_twice() -> None:
     one, two = dice(), dice()
     assert isinstance(one, Random)
     assert one.getrandbits(128) != two.getrandbits(128)
+
+
+def test_a_seed_is_nothing_to_the_secret_dice() -> None:
+    throws = []
+    for _ in range(2):
+        secret = secret_dice()
+        secret.seed(1)
+        throws.append(secret.getrandbits(64))
+    assert throws[0] != throws[1]

@@ -1,0 +1,99 @@
+"""The settings of who comes in: users of SASL, what is demanded of clients, the audit log.
+
+Rules: they are part of `Config` (`settings.py`) and are written as Apache writes them, but for
+the files: Apache's server has those from the command line of its JVM.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from coterie.kinds import SCHEMES, TEXT, TRUE_FALSE, Setting
+from coterie.tls_settings import TLSConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessConfig(TLSConfig):
+    """How clients prove who they are, and whether they have to."""
+
+    sasl_jaas_file: Annotated[
+        str | None,
+        Setting(
+            "sasl.jaasFile",
+            TEXT,
+            "a JAAS file with the users of SASL, as Apache's server has it by "
+            "java.security.auth.login.config; unset: no JAAS file",
+        ),
+    ] = None
+    sasl_jaas_section: Annotated[
+        str, Setting("sasl.serverconfig", TEXT, "which section of the JAAS file counts")
+    ] = "Server"
+    sasl_users_file: Annotated[
+        str | None,
+        Setting(
+            "sasl.usersFile",
+            TEXT,
+            "a file with the users of SASL, `user:password` on each line, in place of a JAAS file",
+        ),
+    ] = None
+    sasl_super_user: Annotated[
+        str | None,
+        Setting("superUser", TEXT, "the user of SASL who is above every ACL; unset: nobody"),
+    ] = None
+    sasl_super_password: Annotated[
+        str | None,
+        Setting(
+            "SASLAuthenticationProvider.superPassword",
+            TEXT,
+            "the password of the user `super`, if the file of users has that name",
+        ),
+    ] = None
+    sasl_any_user: Annotated[
+        str | None,
+        Setting(
+            "letAnySaslUserDoX",
+            TEXT,
+            "an id of the scheme sasl that stands in ACLs for every user; unset: none does",
+        ),
+    ] = None
+    sasl_failed_allowed: Annotated[
+        bool,
+        Setting(
+            "allowSaslFailedClients",
+            TRUE_FALSE,
+            "whether who fails to authenticate by SASL may stay, as nobody",
+        ),
+    ] = False
+    sasl_demanded: Annotated[
+        bool,
+        Setting(
+            "sessionRequireClientSASLAuth",
+            TRUE_FALSE,
+            "whether only clients are served that have authenticated by SASL",
+        ),
+    ] = False
+    auth_enforced: Annotated[
+        bool,
+        Setting(
+            "enforce.auth.enabled",
+            TRUE_FALSE,
+            "whether only clients are served that have an identity of one of enforce.auth.schemes",
+        ),
+    ] = False
+    auth_schemes: Annotated[
+        tuple[str, ...] | None,
+        Setting(
+            "enforce.auth.schemes", SCHEMES, "these schemes, with commas between them; unset: none"
+        ),
+    ] = None
+
+    @property
+    def has_users(self) -> bool:
+        """Whether clients may authenticate by SASL."""
+        return self.sasl_jaas_file is not None or self.sasl_users_file is not None
+
+    @property
+    def demanded_schemes(self) -> tuple[str, ...]:
+        """Schemes of which a client has to have an identity; none: it need not have any."""
+        if self.sasl_demanded:
+            return ("sasl",)
+        return (self.auth_schemes or ()) if self.auth_enforced else ()

@@ -1,0 +1,59 @@
+"""Users from their files: what is in them counts, and what cannot be read is said in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from coterie.client.sasl import Sasl
+from coterie.config import Config
+from coterie.core.sasl import Users
+from coterie.errors import AuthFailedError
+from coterie.runtime.users import known
+from coterie.users import UsersError
+
+_JAAS = 'Own { org.apache.zookeeper.server.auth.DigestLoginModule required user_super="x"; };'
+
+
+def _knows(users: Users | None, user: str, password: str) -> bool:
+    assert users is not None
+    client, server = Sasl(user, password, Random(1)), users.handshake()
+    try:
+        client.answer(server.answer(client.answer(server.answer(b""))))
+    except AuthFailedError:
+        return False
+    return client.done
+
+
+def test_users_of_either_kind_of_file(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text("zoë:é\n", "utf-8")
+    assert _knows(known(Config(data_dir="d", sasl_users_file=str(file))), "zoë", "é")
+    file.write_text(_JAAS)
+    config = Config(data_dir="d", sasl_jaas_file=str(file), sasl_jaas_section="Own")
+    assert _knows(known(config), "super", "x")
+    assert known(Config(data_dir="d")) is None
+
+
+def test_the_password_of_super_may_be_a_setting(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text("ann:a\nsuper:x\n")
+    config = Config(data_dir="d", sasl_users_file=str(file), sasl_super_password="other")
+    assert _knows(known(config), "super", "other")
+    assert not _knows(known(config), "super", "x")
+    file.write_text("ann:a\n")
+    assert not _knows(known(config), "super", "other")
+
+
+@pytest.mark.parametrize(
+    ("contents", "why"),
+    [(None, "cannot be read"), (b"\xff:x", "is not UTF-8"), (b"ann", "line 1 is not user")],
+)
+def test_a_file_that_cannot_be_used(tmp_path: Path, contents: bytes | None, why: str) -> None:
+    file = tmp_path / "users"
+    if contents is not None:
+        file.write_bytes(contents)
+    with pytest.raises(UsersError, match=f"users(: | ){why}"):
+        known(Config(data_dir="d", sasl_users_file=str(file)))
