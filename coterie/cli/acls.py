@@ -1,11 +1,13 @@
 """ACLs as people write them: `scheme:id:perms`, several with commas between.
 
 The letters of the permissions and the form are zkCli's: `world:anyone:cdrwa`. The id may have
-colons in it; `all` stands for all five letters.
+colons in it, and the subject of a certificate commas (which zkCli cannot read); `all` stands for
+all five letters.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from coterie.values import ACL, ACLs, Id, Perms
@@ -19,6 +21,9 @@ LETTERS: Final = {
 }
 
 
+_NEXT: Final = re.compile(r"\s*[a-z0-9]+:")
+
+
 class ACLTextError(ValueError):
     """It is no ACL; the message says which part."""
 
@@ -29,7 +34,18 @@ def parse(text: str) -> ACLs:
     >>> parse("ip:::1:r")
     (ACL(perms=1, id=Id(scheme='ip', id='::1')),)
     """
-    return tuple(_entry(part.strip()) for part in text.split(","))
+    return tuple(_entry(part.strip()) for part in _parts(text))
+
+
+def _parts(text: str) -> list[str]:
+    """Cut at commas, but within the subject of a certificate: CN=ann,O=Example."""
+    parts: list[str] = []
+    for part in text.split(","):
+        if parts and parts[-1].lstrip().startswith("x509:") and not _NEXT.match(part):
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+    return parts
 
 
 def _entry(text: str) -> ACL:

@@ -21,6 +21,17 @@ def test_several_entries_with_colons_in_their_ids() -> None:
     )
 
 
+def test_subjects_of_certificates_have_commas() -> None:
+    text = "x509:CN=ann,OU=Ops,O=Example:r,auth::w,x509:CN=bob, O=a:b:cdrwa"
+    entries = acls.parse(text)
+    assert entries == (
+        ACL(Perms.READ, Id("x509", "CN=ann,OU=Ops,O=Example")),
+        ACL(Perms.WRITE, Id("auth", "")),
+        ACL(Perms.ALL, Id("x509", "CN=bob, O=a:b")),
+    )
+    assert acls.parse(",".join(map(acls.show, entries))) == entries
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -30,6 +41,7 @@ def test_several_entries_with_colons_in_their_ids() -> None:
         ("world:anyone:rx", "'x' is no permission"),
         ("world:anyone:", "permits nothing"),
         ("world:anyone:r,", "''"),
+        ("x509:CN=ann,O=Example", "scheme:id:perms"),
     ],
 )
 def test_what_is_no_acl(text: str, complaint: str) -> None:
