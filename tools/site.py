@@ -35,10 +35,12 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "Operate it": (
         "docs/deployment.md",
         "docs/upgrading.md",
-        "docs/tools.md",
+        "docs/tls.md",
+        "docs/security.md",
+        "docs/threats.md",
         "docs/http.md",
         "docs/console.md",
-        "docs/security.md",
+        "docs/tools.md",
     ),
     "Reference": ("reference/",),
     "Understand it": (

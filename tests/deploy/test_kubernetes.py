@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coterie.cli.serve import read
 from coterie.config import Config, parse
 
 yaml: Any = pytest.importorskip("yaml")
 
-_FILE = Path(__file__).parent.parent.parent / "deploy/kubernetes/coterie.yaml"
+_TOP = Path(__file__).parent.parent.parent
+_FILE = _TOP / "deploy/kubernetes/coterie.yaml"
 _MANIFESTS: list[dict[str, Any]] = list(yaml.safe_load_all(_FILE.read_text(encoding="utf-8")))
 
 
@@ -51,10 +55,23 @@ def test_every_pod_is_a_member_and_every_member_a_pod() -> None:
     assert members["spec"]["publishNotReadyAddresses"], "nobody is ready before they have met"
 
 
-def test_the_number_of_a_pod_is_that_of_its_member() -> None:
-    """By the shell's own arithmetic: pod 0 is server 1."""
-    command = _POD["initContainers"][0]["command"][-1]
-    assert re.search(r'init /conf/zoo\.cfg --myid "\$\(\(\$\{HOSTNAME##\*-\} \+ 1\)\)"', command)
+def test_the_number_of_a_pod_is_that_of_its_member(tmp_path: Path) -> None:
+    """What the init container runs, run here: a server finds itself in the zoo.cfg then."""
+    text = _one("ConfigMap")["data"]["zoo.cfg"]
+    data = tmp_path / "data"
+    data.mkdir()
+    file = tmp_path / "zoo.cfg"
+    file.write_text(re.sub(r"(?m)^dataDir=.*$", f"dataDir={data}", text))
+    shell, flag, script = _POD["initContainers"][0]["command"]
+    script = script.replace("coterie init", f"{sys.executable} -m coterie init")
+    script = script.replace("/conf/zoo.cfg", str(file))
+    environment = {"HOSTNAME": "coterie-2", "PATH": "/usr/bin:/bin"}
+    for _ in range(2):  # once for each start of the pod
+        done = subprocess.run([shell, flag, script], env=environment, check=False, cwd=_TOP)
+        assert done.returncode == 0
+        assert (data / "myid").read_text().strip() == "3"
+    config, _ = read(str(file))
+    assert config.seat.quorum == (("coterie-2.coterie-members", 2888),)
 
 
 def test_ports_are_those_of_the_zoo_cfg() -> None:

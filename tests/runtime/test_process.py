@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,3 +190,21 @@ def test_what_systemd_hears(tmp_path: Path) -> None:
             while (last := ear.recv(4096)).startswith(b"WATCHDOG=1"):
                 pass
             assert last == b"STOPPING=1\nSTATUS=stopping"
+
+
+def test_a_member_is_ready_before_there_is_a_quorum(tmp_path: Path) -> None:
+    """The first of three would be given up by systemd otherwise; it says what it waits for."""
+    name = str(tmp_path / "notify")
+    others: dict[str, Any] = {
+        f"server__{number}": f"127.0.0.1:{free_port()}:{free_port()}" for number in (1, 2, 3)
+    }
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "myid").write_text("1\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(name)
+        ear.settimeout(20)
+        server = Server(tmp_path, {"NOTIFY_SOCKET": name}, initLimit=10, syncLimit=5, **others)
+        with server:
+            assert ear.recv(4096) == b"STATUS=recovering the data"
+            said = ear.recv(4096).decode()
+    assert said == "READY=1\nSTATUS=there is no quorum: this server is looking"

@@ -108,6 +108,7 @@ def test_pages_know_their_way_to_the_top(make: Make, tmp_path: Path) -> None:
     assert '["Lock", "Lock", "recipes/lock.html#lock"]' in (tmp_path / "site.js").read_text()
 
 
+@pytest.mark.slow
 def test_the_whole_site_of_this_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
