@@ -16,8 +16,11 @@ from coterie.console.access import Access, Identity, is_loopback
 from coterie.console.app import make_app
 from coterie.console.clients import Clients
 from coterie.console.connections import Connections
+from coterie.console.members import Members, Place, places
 from coterie.console.operations import Operations
+from coterie.console.views import Views
 from coterie.console.znodes import Znodes
+from coterie.ensemble import Endpoint
 
 if TYPE_CHECKING:
     from coterie.config import Config
@@ -56,9 +59,21 @@ def pages(inside: Inside) -> Site:
         metrics = Route("/metrics", Operations(inside, access).metrics)
         return Site([metrics], access, idle_s, None)
     access = Access(config.admin_address, read_only=_read_only(config))
-    clients = Clients(lambda identity: client_of(_own(inside), identity))
-    routes = [*Operations(inside, access).routes(), *Znodes(clients, access).routes()]
-    return Site(list(routes), access, idle_s, clients)
+    clients = Clients(lambda identity: client_of(_own_shown(inside), identity))
+
+    async def find() -> list[Place]:
+        ensemble = config.ensemble
+        if ensemble is None:
+            return [Place(None, "standalone", _own(inside))]
+        return places(ensemble, inside.client_port())
+
+    views = Views(Members(find), access, partial(_own_shown, inside), inside)
+    routes = [
+        *Operations(inside, access).routes(),
+        *Znodes(clients, access).routes(),
+        *views.routes(),
+    ]
+    return Site([*routes], access, idle_s, clients)
 
 
 def client_of(hosts: str, identity: Identity | None) -> Client:
@@ -68,15 +83,18 @@ def client_of(hosts: str, identity: Identity | None) -> Client:
     return make(hosts, auth=auth)
 
 
-def _own(inside: Inside) -> str:
+def _own(inside: Inside) -> Endpoint:
     """Where the server itself takes clients."""
     host = inside.config.client_port_address
     if host in ("", "0.0.0.0"):
         host = "127.0.0.1"
     elif host in ("::", "[::]"):
         host = "::1"
-    port = inside.client_port()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host, inside.client_port()
+
+
+def _own_shown(inside: Inside) -> str:
+    return Place(None, "", _own(inside)).shown()
 
 
 def _read_only(config: Config) -> bool:

@@ -159,14 +159,21 @@ async def _children(client: Client, path: str, after: str, stats: bool) -> Respo
         return JSONResponse({**told, "children": names}, headers=_tagged(stat))
     page = [name for name in names if name > after][:_PAGE_MAX]
     base = path.rstrip("/")
-    found = await asyncio.gather(*(client.exists(f"{base}/{name}") for name in page))
+    found = await asyncio.gather(*(_stat(client, f"{base}/{name}") for name in page))
     told["children"] = [
-        {"name": name, "stat": shapes.stat_json(each)}
-        for name, each in zip(page, found, strict=True)
-        if each is not None
+        {"name": name, **each} for name, each in zip(page, found, strict=True) if each is not None
     ]
     told["more"] = bool(page) and page[-1] != names[-1]
     return JSONResponse(told, headers=_tagged(stat))
+
+
+async def _stat(client: Client, path: str) -> dict[str, Any] | None:
+    """The stat of a child, null if this is not for the asker; None where it has gone."""
+    try:
+        stat = await client.exists(path)
+    except NoAuthError:
+        return {"stat": None}
+    return None if stat is None else {"stat": shapes.stat_json(stat)}
 
 
 async def _search(client: Client, path: str, text: str) -> Response:

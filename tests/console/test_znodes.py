@@ -110,6 +110,8 @@ async def test_who_asks_is_who_the_acl_means(hosts: str) -> None:
         assert (await asker("GET", "/znodes/mine", authorization=me)).body == b"secret"
         refused = await asker("GET", "/znodes/mine", authorization=you)
         assert (refused.status, refused.json["code"]) == (403, -102)
+        beside = await asker("GET", "/znodes?children=stats", authorization=you)
+        assert beside.json["children"] == [{"name": "mine", "stat": None}]
         nobody = await asker("GET", "/znodes/mine")
         assert nobody.status == 401
         assert "www-authenticate" not in nobody.headers, "the page asks by itself"
