@@ -54,6 +54,7 @@ class Server:
             "tickTime": 500,
             "maxClientCnxns": 0,
             "extendedTypesEnabled": "true",
+            "admin.enableServer": "false",
             "4lw.commands.whitelist": "*",
             **{key.replace("__", "."): value for key, value in settings.items()},
         }
