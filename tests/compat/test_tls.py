@@ -29,11 +29,13 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
 import coterie
+from coterie.cli.issuing import Issuer
 from coterie.errors import NotConnectedError
 from coterie.system.subjects import subject
 from coterie.system.tls import TLSFiles, client_context
 from coterie.system.transport import new_event_loop
 from coterie.values import ACL, Id, Perms
+from tests.compat.conftest import Start
 from tests.compat.servers import SERVERS, TOOL_S_MAX, Server, free_port, java_command
 from tests.runtime.certificates import Authority
 
@@ -223,3 +225,31 @@ def test_who_shows_no_certificate_is_not_let_in(secured: Secured) -> None:
     _run(main())
     if secured.kind == "coterie":
         assert ": it shows no certificate" in secured.server.said()
+
+
+@pytest.mark.parametrize("suffix", ["pem", "p12"])
+@pytest.mark.parametrize("kind", sorted(SERVERS))
+def test_what_coterie_certs_makes_serves(
+    start: Start, tmp_path: Path, kind: str, suffix: str
+) -> None:
+    issuer = Issuer(str(tmp_path / "made"), 1, "changeit", False)
+    own, store = issuer.client("ann"), Path(issuer.server(["127.0.0.1", "localhost"]))
+    port = free_port()
+    start(
+        kind,
+        {
+            **_NETTY,
+            "secureClientPort": port,
+            "secureClientPortAddress": "127.0.0.1",
+            "ssl.keyStore.location": str(store.with_suffix(f".{suffix}")),
+            **({"ssl.keyStore.password": "changeit"} if suffix == "p12" else {}),
+            "ssl.trustStore.location": issuer.trust,
+        },
+    )
+
+    async def main() -> None:
+        tls = client_context(TLSFiles(certificate=own, ca=issuer.trust))
+        async with coterie.connect(f"127.0.0.1:{port}", tls=tls) as zk:
+            assert Id("x509", "CN=ann") in await zk.who_am_i()
+
+    _run(main())
