@@ -312,9 +312,10 @@ class Client(Carrier):
                         raise
                 try:
                     found = await self._find(above, mark or name, bool(mark))
-                except (NoAuthError, SessionExpiredError):
-                    raise
                 except ZooKeeperError as error:
+                    gone = mode.ephemeral and isinstance(error, SessionExpiredError)
+                    if gone or isinstance(error, NoAuthError):
+                        raise
                     # Not `error`: to whoever reads that, nothing has been made.
                     raise OutcomeUnknown(path, "create") from error
                 if found is not None and (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,9 @@ from coterie.errors import (
     NoNodeError,
     NotConnectedError,
     NotEmptyError,
+    OperationTimeoutError,
+    OutcomeUnknown,
+    SessionExpiredError,
     TooLargeError,
     ZooKeeperError,
 )
@@ -199,6 +203,30 @@ async def test_what_is_too_large_is_an_error_not_a_lost_connection(connect: Conn
             await zk.set("/", bytes(2**20))
         assert await zk.create("/fits", bytes(1_000_000)) == "/fits"
         assert zk.state == SessionState.CONNECTED
+
+
+@pytest.mark.parametrize("ephemeral", [True, False])
+async def test_a_create_that_cannot_be_looked_for_is_unknown(
+    connect: Connect, ephemeral: bool
+) -> None:
+    async with connect() as zk:
+        client: Any = zk
+        create = client._create
+
+        async def loses(*arguments: Any) -> None:
+            client._create = create
+            raise OutcomeUnknown("/p-", "create")
+
+        for failure in (OperationTimeoutError, SessionExpiredError):
+
+            async def refused(*arguments: object, failure: type[ZooKeeperError] = failure) -> None:
+                raise failure("/", "children")
+
+            client._create, client._find = loses, refused
+            # An ephemeral is gone with its session, and that is known.
+            gone = ephemeral and failure is SessionExpiredError
+            with pytest.raises(SessionExpiredError if gone else OutcomeUnknown):
+                await zk.create("/p-", ephemeral=ephemeral, sequential=True, protected=True)
 
 
 async def test_a_protected_create_gives_the_name_that_its_maker_finds_again(
