@@ -105,10 +105,17 @@ def _connection(connection: Connection) -> Result:
 
 
 def _connections(status: Status) -> Result:
+    every = status.member.server.connections
     return {
-        "connections": [_connection(each) for each in status.member.server.connections],
-        "secure_connections": [],
+        "connections": [_connection(each) for each in every if not each.secure],
+        "secure_connections": [_connection(each) for each in every if each.secure],
     }
+
+
+def every_connection(status: Status) -> list[Result]:
+    """Those in the clear, then those by TLS, as the words show them."""
+    found = _connections(status)
+    return [*found["connections"], *found["secure_connections"]]
 
 
 def _reset_connections(status: Status) -> Result:

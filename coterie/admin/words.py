@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
-from coterie.admin.commands import BUILT, COMMANDS, LEARNERS, VERSION, Result, Status
+from coterie.admin.commands import (
+    BUILT,
+    COMMANDS,
+    LEARNERS,
+    VERSION,
+    Result,
+    Status,
+    every_connection,
+)
 
 EVERY_WORD: Final = "*"
 _TELNET_INTERRUPT: Final = b"\xff\xf4\xff\xfd"
@@ -115,7 +123,7 @@ def _whole(each: Result) -> str:
 
 
 def _cons(status: Status) -> str:
-    lines = [f"{_whole(each)})\n" for each in _run("connections", status)["connections"]]
+    lines = [f"{_whole(each)})\n" for each in every_connection(status)]
     return "".join(lines) + "\n"
 
 
@@ -222,7 +230,7 @@ def _srvr(status: Status) -> str:
 
 
 def _stat(status: Status) -> str:
-    clients = "".join(f"{_brief(each)})\n" for each in _run("connections", status)["connections"])
+    clients = "".join(f"{_brief(each)})\n" for each in every_connection(status))
     return f"{_version(status)}Clients:\n{clients}\n{_stats(status)}"
 
 

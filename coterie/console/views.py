@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from coterie.admin.commands import COMMANDS, Status
+from coterie.admin.commands import COMMANDS, Status, every_connection
 from coterie.console.members import Members, of_monitor
 from coterie.console.problems import Problem
 
@@ -105,7 +105,7 @@ def sessions(status: Status) -> dict[str, Any]:
     """The sessions of the ensemble as far as this server knows them, and who is connected here."""
     dump = COMMANDS["dump"](status)
     watched = COMMANDS["watches"](status)["session_id_to_watched_paths"]
-    here = {each["session_id"]: each for each in COMMANDS["connections"](status)["connections"]}
+    here = {each["session_id"]: each for each in every_connection(status)}
     owned = dump["session_id_to_ephemeral_paths"]
     timeouts = dump["global_session_timeouts"]
     ids = sorted({*timeouts, *(id for id in here if id)})
@@ -128,8 +128,7 @@ def sessions(status: Status) -> dict[str, Any]:
 
 
 def _connections(status: Status) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = COMMANDS["connections"](status)["connections"]
-    return found
+    return every_connection(status)
 
 
 def _shown(connection: dict[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Connection:
         "port",
         "read_only_known",
         "received",
+        "secure",
         "sent",
         "session",
         "touched",
@@ -98,6 +99,8 @@ class Connection:
         self.gone = False
         self.touched = False
         """Already among the outputs of this turn."""
+        self.secure = False
+        """By TLS."""
         self.session: Session | None = None
         self.read_only_known = False
         """Its ConnectRequest had a readOnly byte, so the response must have one."""

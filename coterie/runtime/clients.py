@@ -91,6 +91,7 @@ class ClientProtocol:
         connection = self._driver.member.connected(ip, peer[1], self._driver.now_ms)
         self._connection = connection
         self._driver.protocols[connection] = self
+        connection.secure = transport.get_extra_info("ssl_object") is not None
         if who is not None:
             connection.ids += self._driver.member.access.certified(who)
 

@@ -55,7 +55,12 @@ def test_connections(served: Served) -> None:
     served.create(client, b"/a")
     served.set(client, b"/a", b"x", after_ms=8)
     served.set(client, b"/a", b"x", after_ms=2)
-    one, other = _run(served, "connections")["connections"]
+    served.stranger(4003).secure = True
+    told = _run(served, "connections")
+    assert [each["remote_socket_address"] for each in told["secure_connections"]] == [
+        "127.0.0.1:4003"
+    ]
+    one, other = told["connections"]
     assert one == {
         "remote_socket_address": "127.0.0.1:4001",
         "interest_ops": 1,

@@ -92,6 +92,7 @@ def test_one_port_takes_tls_and_the_clear(secured: Secured) -> None:
     port = secured.server.port
     with secured.client("ann", port) as ann, Client(port) as nobody:
         assert ann.create(b"/shared", b"by TLS")[2] == 0
+        assert word(port, b"cons").count(b" /127.0.0.1:") == 3
         assert nobody.get(b"/shared") == b"by TLS"
     assert word(port, b"ruok") == b"imok"
     assert b"secureClientPort=%d\n" % secured.port in word(port, b"conf")
