@@ -21,6 +21,7 @@ _ELSEWHERE: Final = {
     "agent": "agent:agent",
     "at": "tools:at",
     "certs": "certs:certs",
+    "console": "console:console",
     "create": "znodes:create",
     "doctor": "tools:doctor",
     "elect": "run:elect",

@@ -13,9 +13,12 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from coterie.ensemble import Endpoint, Ensemble, Seat
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 _ANSWER_S: Final = 1.5
 _ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -107,11 +110,11 @@ def of_monitor(found: Mapping[str, Any]) -> Told:
     return told
 
 
-async def ask(address: Endpoint, word: str) -> str | None:
+async def ask(address: Endpoint, word: str, tls: SSLContext | None = None) -> str | None:
     """What the server there answers to a word; None if nobody does."""
     try:
         async with asyncio.timeout(_ANSWER_S):
-            reader, writer = await asyncio.open_connection(*address)
+            reader, writer = await asyncio.open_connection(*address, ssl=tls)
             try:
                 writer.write(word.encode())
                 parts: list[bytes] = []
@@ -129,8 +132,11 @@ async def ask(address: Endpoint, word: str) -> str | None:
 class Members:
     """Asks all members, not too often."""
 
-    def __init__(self, find: Callable[[], Awaitable[list[Place]]]) -> None:
+    def __init__(
+        self, find: Callable[[], Awaitable[list[Place]]], tls: SSLContext | None = None
+    ) -> None:
         self._find = find
+        self._tls = tls
         self._asking: asyncio.Task[list[Told]] | None = None
         self._asked_s = float("-inf")
 
@@ -145,14 +151,16 @@ class Members:
 
     async def _ask(self) -> list[Told]:
         found = await self._find()
-        return list(await asyncio.gather(*map(_member, found)))
+        return list(await asyncio.gather(*(_member(each, self._tls) for each in found)))
 
 
-async def _member(place: Place) -> Told:
+async def _member(place: Place, tls: SSLContext | None) -> Told:
     told: Told = {"id": place.id, "role": place.role, "address": place.shown()}
     if place.address is None:
         return {**told, "mode": "unknown", "why": "its client port is in no server line"}
-    srvr, mntr = await asyncio.gather(ask(place.address, "srvr"), ask(place.address, "mntr"))
+    srvr, mntr = await asyncio.gather(
+        ask(place.address, "srvr", tls), ask(place.address, "mntr", tls)
+    )
     if not srvr:
         return {**told, "mode": "down", "why": "it does not answer"}
     return {**told, **read_srvr(srvr), **read_mntr(mntr or "")}

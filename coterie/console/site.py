@@ -23,6 +23,8 @@ from coterie.console.znodes import Znodes
 from coterie.ensemble import Endpoint
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from coterie.config import Config
     from coterie.runtime.doors import Inside
 
@@ -76,11 +78,11 @@ def pages(inside: Inside) -> Site:
     return Site([*routes], access, idle_s, clients)
 
 
-def client_of(hosts: str, identity: Identity | None) -> Client:
+def client_of(hosts: str, identity: Identity | None, *, tls: SSLContext | None = None) -> Client:
     """A client that is who asks, or nobody; one that reads where there is no quorum, too."""
     auth = [] if identity is None else [("digest", ":".join(identity))]
     make = partial(connect, session_timeout_s=_SESSION_S, call_timeout_s=_CALL_S, read_only=True)
-    return make(hosts, auth=auth)
+    return make(hosts, auth=auth, tls=tls)
 
 
 def _own(inside: Inside) -> Endpoint:
