@@ -7,7 +7,7 @@ the files: Apache's server has those from the command line of its JVM.
 from dataclasses import dataclass
 from typing import Annotated
 
-from coterie.kinds import SCHEMES, TEXT, TRUE_FALSE, Setting
+from coterie.kinds import LIMIT_KIB, POSITIVE, SCHEMES, TEXT, TRUE_FALSE, Setting
 from coterie.tls_settings import TLSConfig
 
 
@@ -85,6 +85,25 @@ class AccessConfig(TLSConfig):
             "enforce.auth.schemes", SCHEMES, "these schemes, with commas between them; unset: none"
         ),
     ] = None
+
+    audit_enabled: Annotated[
+        bool, Setting("audit.enable", TRUE_FALSE, "whether every change has a line in a log")
+    ] = False
+    audit_file_given: Annotated[
+        str | None,
+        Setting("audit.file", TEXT, "the file of that log; unset: audit.jsonl in dataDir"),
+    ] = None
+    audit_bytes_max: Annotated[
+        int,
+        Setting(
+            "audit.sizeLimitInKb",
+            LIMIT_KIB,
+            "the file is followed by a new one when it would be larger (KiB); 0: never",
+        ),
+    ] = 64 * 2**20
+    audit_files_kept: Annotated[
+        int, Setting("audit.filesKept", POSITIVE, "how many older files are kept")
+    ] = 10
 
     @property
     def has_users(self) -> bool:

@@ -81,7 +81,7 @@ _NOTED: Final[dict[str, str]] = {
     "over HTTP there are pages and metrics, without TLS, and no snapshots": """
         admin. metricsProvider.
     """,
-    "this version writes no audit log": """
+    "the audit log is written by this server, as lines of JSON": """
         audit.
     """,
     "certificates are read anew whenever their files have changed": """

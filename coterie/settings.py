@@ -483,6 +483,12 @@ class Config(AccessConfig):
         return self.data_dir if self.data_log_dir_given is None else self.data_log_dir_given
 
     @property
+    def audit_file(self) -> str:
+        """Where the audit log is."""
+        given = self.audit_file_given
+        return f"{self.data_dir}/audit.jsonl" if given is None else given
+
+    @property
     def min_session_timeout_ms(self) -> int:
         """The shortest session timeout that a client gets."""
         given_ms = self.min_session_timeout_given_ms

@@ -235,7 +235,7 @@ def test_a_file_without_an_address_listens_everywhere_and_says_so() -> None:
         ("metricsProvider.exportJvmInfo=true", "is not used: over HTTP there are pages and"),
         ("zookeeper.admin.snapshot.enabled=true", "is not used: over HTTP there are pages"),
         ("ssl.quorum.protocol=TLSv1.3", "is not used: it is about an ensemble"),
-        ("audit.enable=true", "is not used: this version writes no audit log"),
+        ("audit.impl.class=Log4jAuditLogger", "is not used: the audit log is written by this"),
         ("server.1=localhost:2888:3888", "is the only server, which runs alone"),
         ("snapCount=1", "is 1, which counts as 2, the least"),
         ("autopurge.snapRetainCount=1", "is 1, which counts as 3, the least"),

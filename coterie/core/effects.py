@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from coterie.core.audit import Told
     from coterie.core.connection import Connection
     from coterie.core.link import Link
     from coterie.core.tree import Tree
@@ -37,6 +38,7 @@ class Effects:
 
     __slots__ = (
         "appends",
+        "audits",
         "closes",
         "dials",
         "install",
@@ -59,6 +61,8 @@ class Effects:
         """Close these once what they have in `out` is sent, then tell `disconnected`."""
         self.resumes: list[Connection] = []
         """These are no longer on hold: read from them again, and tell `resume`."""
+        self.audits: list[Told] = []
+        """Changes that somebody asked for, and what became of them: for the audit log."""
         self.notes: list[str] = []
         """What an operator should know, one line each: the core's only log."""
         self.dials: list[Link] = []
@@ -86,6 +90,7 @@ class Effects:
             or self.closes
             or self.resumes
             or self.notes
+            or self.audits
             or self.dials
             or self.link_outputs
             or self.link_closes

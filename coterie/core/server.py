@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from coterie.config import Config
+from coterie.core import audit
 from coterie.core import connection as connections
 from coterie.core import sessions as session_rules
 from coterie.core.acl import AccessControl
@@ -102,6 +103,7 @@ class Server:
         self._frame_bytes_max = config.frame_bytes_max
         self._outstanding_max = config.outstanding_max
         self._stranger_ms = config.sessionless_timeout_ms
+        self._audits = config.audit_enabled
         self._demanded = frozenset(config.demanded_schemes)
         self._keeps_refused = config.sasl_failed_allowed and "sasl" not in self._demanded
         self._strangers: dict[Connection, None] = {}
@@ -430,6 +432,8 @@ class Server:
 
     def refuse(self, write: Write, error: ZooKeeperError) -> None:
         """A write that came to no txn: its connection is told, in order."""
+        if self._audits:
+            self._tell(audit.of_refusal(write, error.code))
         connection = write.connection
         if connection is None or connection.gone:
             self.outstanding -= connection is not None
@@ -441,6 +445,10 @@ class Server:
             return
         connection.fifo[connection.fifo.index(write)] = Refusal(write.cxid, error.code)
         self._drain(connection)
+
+    def _tell(self, told: audit.Told | None) -> None:
+        if told is not None:
+            self.effects.audits.append(told)
 
     def _authenticate(self, connection: Connection, xid: int, reader: Reader) -> None:
         """Add identities at once; the reply keeps its place behind earlier requests."""
@@ -516,7 +524,12 @@ class Server:
         """Apply the next txn and answer the write that it came from, if that was made here."""
         watched = self.watches.data.by_path or self.watches.children.by_path
         events: list[Event] | None = [] if watched else None
+        ended: list[bytes] = []
+        if self._audits and txn.type == Op.CLOSE_SESSION:
+            ended = sorted(self.tree.ephemerals.get(txn.session_id, ()))
         outcome = self.tree.apply(txn, events)
+        if self._audits and write is not None:
+            self._tell(audit.of_commit(write, outcome, txn.zxid, ended))
         if events:
             self._fire(events, txn.zxid)
         if txn.type == Op.CLOSE_SESSION:

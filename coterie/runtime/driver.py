@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from coterie.core.member import Member
     from coterie.core.standalone import Standalone
     from coterie.core.tree import Tree
+    from coterie.runtime.audit import AuditLog
     from coterie.runtime.peers import PeerPorts
 
 log = logging.getLogger("coterie.server")
@@ -63,6 +64,8 @@ class Driver:
         self.protocols: dict[Connection, ClientProtocol] = {}
         self.peers: PeerPorts | None = None
         """The links to other members, where there are any."""
+        self.audit: AuditLog | None = None
+        """Where changes are told, if they are to be."""
         self.snapshots_taken = 0
         self.fsync_ms_max = 0.0
         self.fsync_ms_total = 0.0
@@ -112,6 +115,8 @@ class Driver:
             effects = self.member.take()
             for note in effects.notes:
                 log.info(note)
+            if effects.audits and self.audit is not None:
+                self.audit.take(effects.audits, self.member.wall_ms)
             # Proposals leave before the own disk is waited for.
             if self.peers is not None:
                 self._carry_out_links(self.peers, effects)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from coterie.admin.audit import Auditor
 from coterie.admin.commands import Status
 from coterie.admin.words import Words
 from coterie.config import Config
@@ -21,13 +22,15 @@ from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.ensemble import Seat
 from coterie.runtime import doors, tls
+from coterie.runtime.audit import AuditLog
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
 from coterie.runtime.users import known
 from coterie.storage.errors import StorageError
+from coterie.storage.lines import Lines
 from coterie.storage.store import Store
 from coterie.system import process, transport
-from coterie.system.clock import SystemClock, dice, show_time
+from coterie.system.clock import SystemClock, dice, show_instant, show_time
 from coterie.system.files import OSFiles, changed_ms
 from coterie.system.notify import ALIVE, READY, STOPPING, Supervisor, status
 from coterie.system.tls import TLSError
@@ -92,6 +95,7 @@ class ServerProcess:
             store, tree = self._recover()
             for note in store.notes:
                 log.warning(note)
+            lines = self._audit_lines(store)
         except (transport.PortTakenError, StorageError, TLSError, UsersError) as error:
             for taken in bound:
                 taken.close()
@@ -103,6 +107,9 @@ class ServerProcess:
             _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
         driver.member.server.users = users
+        if lines is not None:
+            driver.audit = _audit_log(lines)
+            driver.audit.say("serverStart", "success", self._clock.wall_ms())
         driver.member.server.words = Words(self._status, config.four_letter_words).answer
         self.port = bound[0].getsockname()[1]
         if config.secure_port is not None:
@@ -166,6 +173,21 @@ class ServerProcess:
         return [
             ("" if everywhere else host, port) for host, port in (*seat.election, *seat.quorum)
         ]
+
+    def _audit_lines(self, store: Store) -> Lines | None:
+        """The file of the audit log, open. Raises `StorageError`, with the data let go again."""
+        config = self.config
+        if not config.audit_enabled:
+            return None
+        kept = config.audit_files_kept
+        lines = Lines(OSFiles(), config.audit_file, config.audit_bytes_max, kept)
+        try:
+            lines.open()
+        except OSError as error:
+            store.close()
+            reason = f"{config.audit_file} cannot be written: {error.strerror}"
+            raise StorageError(reason) from None
+        return lines
 
     def _make_driver(self, store: Store, tree: Tree) -> Driver:
         """The machine that this server is, alone or one of several, and what runs it."""
@@ -235,6 +257,9 @@ class ServerProcess:
             if self._driver.peers is not None:
                 self._driver.peers.close_all()
             await self._driver.stop()
+            if self._driver.audit is not None:
+                self._driver.audit.say("serverStop", "invoked", self._clock.wall_ms())
+                self._driver.audit.close()
             for protocol in list(self._driver.protocols.values()):
                 protocol.close()
         if self._store is not None:
@@ -257,8 +282,15 @@ class ServerProcess:
             for protocol in list(driver.protocols.values()):
                 protocol.abort()
             driver.abandon()
+            if driver.audit is not None:
+                driver.audit.close()
         if self._store is not None:
             self._store.close()
+
+
+def _audit_log(lines: Lines) -> AuditLog:
+    auditor = Auditor(process.user_name(), show_instant)
+    return AuditLog(lines, auditor, asyncio.get_running_loop())
 
 
 def _spare_collections() -> None:

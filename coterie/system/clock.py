@@ -41,3 +41,9 @@ def dice() -> Random:
 def secret_dice() -> Random:
     """As `dice`, also for who has seen many throws: slower, for what guards a password."""
     return SystemRandom()
+
+
+def show_instant(wall_ms: int) -> str:
+    """A time as ISO 8601 has it, in UTC, to the millisecond."""
+    seconds, ms = divmod(wall_ms, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{ms:03}Z"

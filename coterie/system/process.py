@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import resource
 import socket
 import sys
@@ -25,6 +26,14 @@ os.register_at_fork(after_in_child=_forked)
 def forks() -> int:
     """A number that is another one in a forked child."""
     return _Forks.count
+
+
+def user_name() -> str:
+    """Whom this process runs as; the number where there is no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def environment() -> dict[str, str]:

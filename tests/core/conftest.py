@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from coterie.config import Config
+from coterie.core.audit import Told
 from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.values import OPEN_ACL, ACLs, Stat
@@ -182,6 +183,7 @@ class Alone:
         """What the disk was asked to write and has not made durable."""
         self.log: list[Txn] = []
         self.notes: list[str] = []
+        self.told: list[Told] = []
         self.tick(0)
 
     @property
@@ -200,6 +202,7 @@ class Alone:
         for _ in range(100):
             effects = self.member.take()
             self.notes += effects.notes
+            self.told += effects.audits
             self.asked += effects.appends
             for client in self.clients:
                 client.hear()

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from coterie.system.clock import SystemClock, dice, show_time, secret_dice
+from coterie.system.clock import SystemClock, dice, secret_dice, show_instant, show_time
 from tests.golden.packets import HERE
 
 
@@ -61,3 +61,7 @@ def test_a_seed_is_nothing_to_the_secret_dice() -> None:
         secret.seed(1)
         throws.append(secret.getrandbits(64))
     assert throws[0] != throws[1]
+
+
+def test_instants_are_in_utc_to_the_millisecond() -> None:
+    assert show_instant(1_700_000_000_007) == "2023-11-14T22:13:20.007Z"

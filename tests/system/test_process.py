@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 
 import pytest
 
@@ -39,3 +40,9 @@ def test_what_cannot_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(os, "listdir", fail)
     assert process.numbers().keys() == {"max_file_descriptor_count"}
+
+
+def test_whom_this_process_runs_as_has_a_name_or_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process.user_name() == pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 2)
+    assert process.user_name() == str(2**31 - 2)
