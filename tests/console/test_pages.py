@@ -33,7 +33,8 @@ _TAKES_PICTURES: Final = bool(os.environ.get("COTERIE_TEST_SCREENSHOTS"))
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("server")
-    with Server(directory, None, admin__serverPort=free_port(), tickTime=2000) as started:
+    settings = {"admin__enableServer": "true", "admin__serverPort": free_port()}
+    with Server(directory, None, tickTime=2000, **settings) as started:
         with coterie.connect_blocking(f"127.0.0.1:{started.port}") as zk:
             zk.create("/config/search/database", b'{"pool": 8}', parents=True)
             zk.create("/config/colour", b"green")

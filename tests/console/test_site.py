@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import urllib.error
+import urllib.request
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from coterie.console.site import Site, pages
 from coterie.runtime.doors import Inside
 from tests.admin.served import Served
+from tests.runtime.server import Server, free_port, until
 
 
 def _site(*, metrics_only: bool = False, address: str = "127.0.0.1", **more: object) -> Site:
@@ -45,3 +53,50 @@ async def test_who_may_change_something() -> None:
     assert b"403" in await _get(_site(admin_read_only_given=True), reset)
     assert b"403" in await _get(_site(address="0.0.0.0"), reset)
     assert b"200" in await _get(_site(address="0.0.0.0", admin_read_only_given=False), reset)
+
+
+def _at(port: int) -> dict[str, Any]:
+    return {"admin__enableServer": "true", "admin__serverPort": port}
+
+
+def _ask(port: int, path: str) -> tuple[int, dict[str, object]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+@pytest.mark.slow
+def test_a_server_by_itself_is_ready(tmp_path: Path) -> None:
+    port = free_port()
+    with Server(tmp_path, None, **_at(port)) as server:
+        until(lambda: server.said("pages"))
+        assert _ask(port, "/ready") == (200, {"ready": True, "reason": None})
+        told = _ask(port, "/commands/conf")[1]
+        assert (told["command"], told["client_port"]) == ("configuration", server.port)
+        made = urllib.request.Request(
+            f"http://127.0.0.1:{port}/znodes/a", b"x", {"X-Requested-By": "test"}, method="POST"
+        )
+        with urllib.request.urlopen(made, timeout=20) as answer:
+            assert answer.status == 201
+        assert server.stop() == 0
+
+
+@pytest.mark.slow
+def test_one_of_three_is_live_and_not_ready(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "myid").write_text("1")
+    lines = {f"server__{id}": f"127.0.0.1:{free_port()}:{free_port()}" for id in (1, 2, 3)}
+    with Server(tmp_path, None, **_at(port), initLimit=5, syncLimit=5, **lines) as server:
+        until(lambda: server.said("pages"))
+        status, told = _ask(port, "/ready")
+        assert (status, told["ready"]) == (503, False)
+        assert "no quorum" in str(told["reason"])
+        assert _ask(port, "/live")[0] == 200
+        assert _ask(port, "/commands/srvr")[1]["error"] is not None
+        assert _ask(port, "/console/state")[1]["unready"] == told["reason"]
+        assert _ask(port, "/commands/voting_view")[0] == 200
+        assert server.stop() == 0

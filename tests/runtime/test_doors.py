@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from typing import cast
 
@@ -102,3 +104,11 @@ def test_a_door_that_nobody_knocked_at_closes() -> None:
         assert listener.fileno() == -1
 
     asyncio.run(run())
+
+
+def test_who_starts_a_server_loads_nothing_of_http() -> None:
+    code = "import sys, coterie.cli.serve; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "coterie.runtime.doors" in loaded
+    assert not loaded & {"starlette", "uvicorn", "h11", "anyio", "coterie.console"}
