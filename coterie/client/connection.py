@@ -191,7 +191,15 @@ class Connection:
     def closed(self, wire: _Wire, error: Exception | None) -> None:
         if wire is self._wire:
             self._wire = None
-            self.lost("it closed the connection" if error is None else _words(error))
+            self.lost(self._ended() if error is None else _words(error))
+
+    def _ended(self) -> str:
+        """With TLS 1.3 a certificate is refused when the handshake is over, and not everywhere
+        is it said why."""
+        said = "it closed the connection"
+        if self._tls is not None and not self.session.state.connected:
+            return f"{said} after the handshake of TLS: does it want another certificate, or any?"
+        return said
 
     # Out of read-only mode
 

@@ -17,6 +17,7 @@ import pytest
 import coterie
 from coterie.config import Config
 from coterie.ensemble import Ensemble
+from coterie.errors import NotConnectedError
 from coterie.runtime import tls
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
@@ -123,6 +124,19 @@ def _shut_out(secured: Secured, context: ssl.SSLContext) -> None:
 def test_who_has_no_certificate_is_refused(secured: Secured) -> None:
     _shut_out(secured, client_context(secured.authority.files()))
     _said(secured, ": it shows no certificate")
+
+
+def test_our_client_guesses_why_it_is_refused(secured: Secured) -> None:
+    """TLS 1.3 looks at a client's certificate when the handshake is over for the client."""
+
+    async def main() -> None:
+        tls = client_context(secured.authority.files())
+        client = coterie.connect(f"127.0.0.1:{secured.port}", tls=tls, call_timeout_s=3)
+        with pytest.raises(NotConnectedError, match="does it want another certificate, or any"):
+            await client.start()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main(), 20))
 
 
 def test_a_certificate_of_another_ca_is_refused(secured: Secured, tmp_path: Path) -> None:
