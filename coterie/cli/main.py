@@ -40,6 +40,7 @@ _ELSEWHERE: Final = {
     "shell": "shell:shell",
     "snapshot": "tools:snapshot",
     "stat": "znodes:stat",
+    "top": "top:top",
     "tree": "znodes:tree",
     "watch": "znodes:watch",
 }

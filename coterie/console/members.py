@@ -4,6 +4,8 @@ Rules:
 - `srvr` is answered by every server; what `mntr` adds is there where it is allowed;
 - all members are asked at the same time, each for `_ANSWER_S` at most, and what they said is kept
   for `_FRESH_S`: more watchers of a page are no more questions;
+- who they are is read from /zookeeper/config, now and then (`Finder`); where that cannot be read,
+  they are the servers that were named;
 - members are told apart by their place among the addresses, not by what they say.
 """
 
@@ -15,7 +17,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from coterie.client.hosts import ConnectString
 from coterie.ensemble import Endpoint, Ensemble, Seat
+from coterie.errors import ZooKeeperError
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 _ANSWER_S: Final = 1.5
 _ANSWER_BYTES_MAX: Final = 64 * 1024
 _FRESH_S: Final = 0.8
+_AGAIN_S: Final = 30.0
+_PATIENCE_S: Final = 3.0
 
 _FIELDS: Final = {
     "version": (r"^Zookeeper version: ([^,\n]+)", str),
@@ -127,6 +133,34 @@ async def ask(address: Endpoint, word: str, tls: SSLContext | None = None) -> st
     except (OSError, TimeoutError):
         return None
     return b"".join(parts).decode("utf-8", "replace")
+
+
+class Finder:
+    """Finds out who the members are, from outside."""
+
+    def __init__(self, named: ConnectString, config: Callable[[], Awaitable[Ensemble]]) -> None:
+        self._named = [Place(None, "member", (host.name, host.port)) for host in named.hosts]
+        self._port = named.hosts[0].port
+        self._config = config
+        self._found: list[Place] | None = None
+        self._looked_s = float("-inf")
+
+    async def find(self) -> list[Place]:
+        """The members, as they were at most half a minute ago."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._looked_s > _AGAIN_S:
+            self._looked_s = now_s
+            self._found = await self._look() or self._found
+        return self._named if self._found is None else self._found
+
+    async def _look(self) -> list[Place] | None:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                found = places(await self._config(), self._port)
+        except (ZooKeeperError, TimeoutError):
+            return None
+        unknown = [each for each in found if each.address is None]
+        return None if unknown and len(self._named) >= len(found) else found
 
 
 class Members:

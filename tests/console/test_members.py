@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from coterie.client.hosts import ConnectString
 from coterie.console import members
-from coterie.console.members import Members, Place, ask, places, read_mntr, read_srvr
+from coterie.console.members import Finder, Members, Place, ask, places, read_mntr, read_srvr
 from coterie.ensemble import Ensemble
+from coterie.errors import ApiError
 
 _APACHE = """Zookeeper version: 3.8.0-5a02a05eddb59aee6ac762f7ea82e92a68eb9c0f, built on 2022-02-25
 Latency min/avg/max: 0/1.25/87
@@ -92,3 +94,27 @@ async def test_who_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) 
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     assert await ask(server.sockets[0].getsockname(), "srvr") is None
     server.close()
+
+
+async def _found(named: str, says: str | None) -> list[str]:
+    async def config() -> Ensemble:
+        if says is None:
+            raise ApiError
+        return Ensemble.parse(says)
+
+    return [each.shown() for each in await Finder(ConnectString.parse(named), config).find()]
+
+
+async def test_a_server_alone_is_who_was_named() -> None:
+    assert await _found("a:1,b:2/root", None) == ["a:1", "b:2"]
+
+
+async def test_members_are_whom_the_configuration_names() -> None:
+    lines = "server.1=a:1:2;2181\nserver.2=b:1:2;2182"
+    assert await _found("a:2181", lines) == ["a:2181", "b:2182"]
+
+
+async def test_who_was_named_is_known_better_than_who_has_no_client_port() -> None:
+    alike = "server.1=a:1:2\nserver.2=a:3:4"
+    assert await _found("a:2181,a:2182", alike) == ["a:2181", "a:2182"]
+    assert await _found("a:2181", alike) == ["", ""]
