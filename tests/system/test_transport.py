@@ -49,7 +49,7 @@ def test_each_connection_gets_a_protocol_of_its_own() -> None:
         server = await transport.serve(listener, factory, 10)
         answers = [await _ask(port), await _ask(port)]
         server.close()
-        await server.wait_closed()
+        await cast(asyncio.AbstractServer, server).wait_closed()
         return answers
 
     loop = transport.new_event_loop()
@@ -80,7 +80,7 @@ def test_dialling_reaches_who_listens_and_tells_when_nobody_does() -> None:
         await transport.dial(address, lambda: _Hello(heard))
         answer: bytes = await heard
         server.close()
-        await server.wait_closed()
+        await cast(asyncio.AbstractServer, server).wait_closed()
         with pytest.raises(ConnectionRefusedError):
             await transport.dial(address, lambda: _Hello(heard))
         return answer
@@ -188,7 +188,7 @@ def test_a_server_that_ends_the_handshake_of_tls_is_told_from_one_that_is_not_th
         with pytest.raises(ConnectionResetError, match="is this its port for TLS"):
             await network.dial(address, asyncio.Protocol, client_context(), "localhost")
         server.close()
-        await server.wait_closed()
+        await cast(asyncio.AbstractServer, server).wait_closed()
         listener.close()
         with pytest.raises(ConnectionRefusedError):
             await network.dial(address, asyncio.Protocol, client_context(), "localhost")
@@ -227,7 +227,7 @@ def test_the_host_is_named_to_the_server_and_has_to_be_in_its_certificate(host: 
         await network.dial(address, lambda: _End(ended), trusting, host)
         await ended
         server.close()
-        await server.wait_closed()
+        await cast(asyncio.AbstractServer, server).wait_closed()
         listener.close()
 
     asyncio.run(main())
