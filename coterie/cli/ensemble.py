@@ -37,6 +37,7 @@ STOP_S_MAX: Final = 10.0
 
 _QUORUM_PORTS: Final = 2888 - PORT
 _ELECTION_PORTS: Final = 3888 - PORT
+_PAGES_PORTS: Final = 8081 - PORT
 _PORT_STEP: Final = 10
 _PORT_TRIES: Final = 50
 _POLL_S: Final = 0.1
@@ -65,11 +66,12 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """One server: its number, its directory, and its port for clients."""
+    """One server: its number, its directory, its port for clients and that of its pages."""
 
     id: int
     directory: Path
     port: int
+    pages_port: int | None = None
 
     @property
     def file(self) -> Path:
@@ -160,6 +162,7 @@ def lay_out(directory: Path, servers: int, observers: int, port: int) -> None:
             "clientPort": port + number,
             "clientPortAddress": HOST,
             "maxClientCnxns": 0,
+            "admin.serverPort": port + _PAGES_PORTS + number,
             "extendedTypesEnabled": "true",
             "4lw.commands.whitelist": "*",
         }
@@ -185,7 +188,7 @@ def find(directory: Path) -> tuple[list[Server], Ensemble]:
         except (OSError, ValueError, ConfigError) as error:
             raise CommandError(f"{place}: {error}") from None
         ensemble = config.ensemble
-        servers.append(Server(id, place, config.client_port))
+        servers.append(Server(id, place, config.client_port, config.admin_port_given))
     if ensemble is None:
         raise CommandError(f"{directory} has no ensemble in it: there is no server-1")
     ids = sorted(server.id for server in servers)
@@ -211,7 +214,7 @@ def _candidates(count: int) -> Iterable[int]:
 
 
 def _ports(port: int, count: int) -> list[int]:
-    blocks = (port, port + _QUORUM_PORTS, port + _ELECTION_PORTS)
+    blocks = (port, port + _QUORUM_PORTS, port + _ELECTION_PORTS, port + _PAGES_PORTS)
     return [first + number for first in blocks for number in range(count)]
 
 
@@ -250,6 +253,8 @@ def start(
         print(f"coterie ensemble: {error}", file=sys.stderr)
         return error.status if isinstance(error, CommandError) else 2
     print(f"connect    {connect_string(known)}")
+    if known[0].pages_port is not None:
+        print(f"console    http://{HOST}:{known[0].pages_port}/")
     print(f"stop       coterie ensemble stop {directory}", flush=True)
     return 0
 
