@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -44,6 +44,7 @@ class Events:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self.open = 0
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def stream(
         self, identity: Identity | None, path: str, *, recursive: bool
@@ -61,16 +62,22 @@ class Events:
             await stack.aclose()
             raise
         return StreamingResponse(
-            _told(watch, stack),
+            _told(watch, lambda: self._close(stack)),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
+
+    def _close(self, stack: AsyncExitStack) -> None:
+        """Have the watch removed, whoever is being cancelled: a listener that has gone is."""
+        task = asyncio.get_running_loop().create_task(stack.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _left(self) -> None:
         self.open -= 1
 
 
-async def _told(watch: Watch, stack: AsyncExitStack) -> AsyncIterator[str]:
+async def _told(watch: Watch, close: Callable[[], None]) -> AsyncIterator[str]:
     next_one: asyncio.Task[WatchEvent | None] | None = None
     try:
         yield _event("watching", watch.path)
@@ -88,7 +95,7 @@ async def _told(watch: Watch, stack: AsyncExitStack) -> AsyncIterator[str]:
     finally:
         if next_one is not None:
             next_one.cancel()
-        await stack.aclose()
+        close()
 
 
 def _event(name: str, path: str) -> str:

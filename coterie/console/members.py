@@ -67,7 +67,7 @@ class Place:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def places(ensemble: Ensemble, port: int) -> list[Place]:
+def places(ensemble: Ensemble, port: int | None) -> list[Place]:
     """The members of an ensemble. Where the server lines do not say the client ports, and each
     member has a host of its own, theirs is taken to be `port`, as ours."""
     hosts = [seat.quorum[0][0] for seat in ensemble.seats.values()]
@@ -191,7 +191,7 @@ class Members:
 async def _member(place: Place, tls: SSLContext | None) -> Told:
     told: Told = {"id": place.id, "role": place.role, "address": place.shown()}
     if place.address is None:
-        return {**told, "mode": "unknown", "why": "its client port is in no server line"}
+        return {**told, "mode": "unknown", "why": "where its clients connect is not known"}
     srvr, mntr = await asyncio.gather(
         ask(place.address, "srvr", tls), ask(place.address, "mntr", tls)
     )

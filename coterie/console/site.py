@@ -18,9 +18,11 @@ from coterie.console.clients import Clients
 from coterie.console.connections import Connections
 from coterie.console.members import Members, Place, places
 from coterie.console.operations import Operations
+from coterie.console.problems import Problem
 from coterie.console.views import Views
 from coterie.console.znodes import Znodes
 from coterie.ensemble import Endpoint
+from coterie.settings import NO_PORT
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -61,14 +63,19 @@ def pages(inside: Inside) -> Site:
         metrics = Route("/metrics", Operations(inside, access).metrics)
         return Site([metrics], access, idle_s, None)
     access = Access(config.admin_address, read_only=_read_only(config))
-    clients = Clients(lambda identity: client_of(_own_shown(inside), identity))
+
+    def make(identity: Identity | None) -> Client:
+        if _own(inside) is None:
+            raise Problem(503, "this server takes clients by TLS alone: the pages are none")
+        return client_of(_own_shown(inside), identity)
 
     async def find() -> list[Place]:
-        ensemble = config.ensemble
-        if ensemble is None:
-            return [Place(None, "standalone", _own(inside))]
-        return places(ensemble, inside.client_port())
+        own = _own(inside)
+        if config.ensemble is None:
+            return [Place(None, "standalone", own)]
+        return places(config.ensemble, None if own is None else own[1])
 
+    clients = Clients(make)
     views = Views(Members(find), access, partial(_own_shown, inside), inside)
     routes = [
         *Operations(inside, access).routes(),
@@ -85,8 +92,10 @@ def client_of(hosts: str, identity: Identity | None, *, tls: SSLContext | None =
     return make(hosts, auth=auth, tls=tls)
 
 
-def _own(inside: Inside) -> Endpoint:
-    """Where the server itself takes clients."""
+def _own(inside: Inside) -> Endpoint | None:
+    """Where the server itself takes clients; None for one that does so by TLS alone."""
+    if inside.config.client_port == NO_PORT:
+        return None
     host = inside.config.client_port_address
     if host in ("", "0.0.0.0"):
         host = "127.0.0.1"

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from coterie.admin.commands import COMMANDS, Status, every_connection
-from coterie.console.members import Members, of_monitor
+from coterie.console.members import Members, Told, of_monitor
 from coterie.console.problems import Problem
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Views:
             told["unready"] = self._inside.unready()
             ensemble = self._inside.config.ensemble
             own = None if ensemble is None else self._inside.config.server_id
-            more = of_monitor(COMMANDS["monitor"](self._inside.status()))
+            more = _itself(self._inside.status())
             told["members"] = [{**each, **more} if each["id"] == own else each for each in members]
         return JSONResponse(told)
 
@@ -99,6 +99,24 @@ class Views:
         if self._inside is None:
             raise Problem(404, "only a server itself knows this: ask its own port")
         return self._inside.status()
+
+
+def _itself(status: Status) -> Told:
+    """What this server says of itself without being asked at its client port."""
+    stats = COMMANDS["server_stats"](status)
+    told = stats["server_stats"]
+    return {
+        "mode": told["server_state"],
+        "version": stats["version"].partition(",")[0],
+        "zxid": f"{told['last_processed_zxid']:#x}",
+        "znodes": stats["node_count"],
+        "connections": told["num_alive_client_connections"],
+        "outstanding": told["outstanding_requests"],
+        "received": told["packets_received"],
+        "sent": told["packets_sent"],
+        "latency_ms": [told["min_latency"], told["avg_latency"], told["max_latency"]],
+        **of_monitor(COMMANDS["monitor"](status)),
+    }
 
 
 def sessions(status: Status) -> dict[str, Any]:

@@ -54,6 +54,11 @@ class Znodes:
         self._access = access
         self._events = Events(clients)
 
+    @property
+    def listeners(self) -> int:
+        """How many streams of events are open."""
+        return self._events.open
+
     def routes(self) -> list[Route]:
         methods = ["GET", "PUT", "POST", "DELETE"]
         return [

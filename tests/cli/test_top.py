@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from coterie.cli.main import cli
@@ -36,7 +37,8 @@ def test_for_programs(hosts: str) -> None:
     assert member["rate"] >= 0
 
 
-def test_nobody_is_there() -> None:
+def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coterie.console.members._PATIENCE_S", 0.1)
     status, said = _top("--hosts", "127.0.0.1:1", "--once", "--every", "0.2")
     assert status == 1
     assert "0 of 1 serve" in said

@@ -10,11 +10,15 @@ import pytest
 
 from coterie.client.client import Client
 from coterie.console import events
+from coterie.console.access import Access
+from coterie.console.app import make_app
 from coterie.console.clients import Clients
+from coterie.console.connections import Connections
 from coterie.console.events import Events
 from coterie.console.problems import Problem
 from coterie.console.site import client_of
-from tests.conftest import Connect
+from coterie.console.znodes import Znodes
+from tests.conftest import Connect, until
 
 
 async def _events(stream: AsyncIterator[object], count: int) -> list[tuple[str, str]]:
@@ -57,7 +61,7 @@ async def test_every_change_of_a_subtree_in_order(hosts: str, connect: Connect) 
         ]
         assert told.open == 1
         await _close(stream)
-        assert told.open == 0
+        await until(lambda: told.open == 0)
     await clients.close()
 
 
@@ -93,4 +97,23 @@ async def test_a_stream_ends_with_its_client(hosts: str) -> None:
     with pytest.raises(StopAsyncIteration):
         async with asyncio.timeout(10):
             await anext(stream)
+    await clients.close()
+
+
+async def test_a_listener_that_goes_leaves_no_watch(hosts: str) -> None:
+    clients = _make(hosts)
+    access = Access("127.0.0.1", read_only=True)
+    znodes = Znodes(clients, access)
+    port = Connections(make_app(znodes.routes(), access), idle_s=30)
+    server = await asyncio.get_running_loop().create_server(port.protocol, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"GET /znodes/?watch=recursive HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"event: watching")
+    async with clients.of(None) as client:
+        assert len(client.watching) == 1
+        writer.transport.abort()
+        await until(lambda: not client.watching and not len(port))
+        await until(lambda: not znodes.listeners)
+    server.close()
+    await port.close()
     await clients.close()

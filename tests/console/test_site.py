@@ -14,6 +14,7 @@ import pytest
 
 from coterie.console.site import Site, pages
 from coterie.runtime.doors import Inside
+from coterie.settings import NO_PORT
 from tests.admin.served import Served
 from tests.runtime.server import Server, free_port, until
 
@@ -45,6 +46,11 @@ async def test_the_port_of_the_pages_has_all() -> None:
 async def test_the_port_for_metrics_has_nothing_else() -> None:
     assert await _get(_site(metrics_only=True), "/metrics") == b"HTTP/1.1 200 OK"
     assert await _get(_site(metrics_only=True), "/commands/ruok") == b"HTTP/1.1 404 Not Found"
+
+
+async def test_who_takes_clients_by_tls_alone_has_no_znodes_here() -> None:
+    assert b"503" in await _get(_site(client_port=NO_PORT), "/znodes/")
+    assert b"200" in await _get(_site(client_port=NO_PORT), "/console/state")
 
 
 async def test_who_may_change_something() -> None:

@@ -57,7 +57,8 @@ def test_the_state_of_the_ensemble() -> None:
     assert (told["hosts"], told["inside"], told["read_only"]) == ("here:1", True, True)
     assert told["unready"] == "the disk is full"
     [member] = told["members"]
-    assert member["mode"] == "down"
+    assert member["mode"] == "standalone", "it need not be asked at its own port"
+    assert member["latency_ms"] == [0, 0.0, 0]
     assert member["data_bytes"] == 44
 
 
