@@ -124,6 +124,11 @@ class _Guard:
             await self._app(scope, receive, guarded)
         except Problem as problem:
             await answer(problem)(scope, receive, guarded)
+        except asyncio.CancelledError:
+            # The port is being closed.
+            if begun:
+                raise
+            await answer(Problem(503, "the server is stopping"))(scope, receive, guarded)
         except Exception:
             log.exception("%s %s went wrong", scope["method"], scope["path"])
             if not begun:

@@ -20,6 +20,7 @@ from coterie.console.problems import Problem
 
 _CLIENTS_MAX: Final = 16
 _IDLE_S: Final = 60.0
+_CLOSE_S_MAX: Final = 2.0
 
 MakeClient = Callable[[Identity | None], Client]
 
@@ -75,11 +76,10 @@ class Clients:
         if self._closed:
             raise Problem(503, "the server is stopping")
         if len(self._kept) >= _CLIENTS_MAX:
-            unused = next((key for key, kept in self._kept.items() if not kept.users), self)
-            if unused is self:
+            unused = [(key, kept) for key, kept in self._kept.items() if not kept.users]
+            if not unused:
                 raise Problem(503, "too many identities at once", {"Retry-After": "5"})
-            assert not isinstance(unused, Clients)
-            self._forget(unused, self._kept[unused])
+            self._forget(*unused[0])
         kept = self._kept[identity] = _Kept(self._make(identity))
         kept.starting = asyncio.get_running_loop().create_task(kept.client.start())
         return kept
@@ -94,12 +94,12 @@ class Clients:
             task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close every client."""
+        """Close every client; what cannot be told to a server in a moment is left to time-outs."""
         self._closed = True
         for identity, kept in list(self._kept.items()):
             self._forget(identity, kept)
         if self._closing:
-            await asyncio.wait(list(self._closing), timeout=_IDLE_S)
+            await asyncio.wait(list(self._closing), timeout=_CLOSE_S_MAX)
 
 
 def _is_of_no_use(kept: _Kept) -> bool:

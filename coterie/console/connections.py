@@ -31,8 +31,9 @@ class Connections:
     """All connections to one port, and the application that answers them."""
 
     def __init__(self, app: ASGIApp, idle_s: float) -> None:
-        # It says who is wrong about HTTP at every connection, which is the stranger's affair.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        # It says who is wrong about HTTP at every connection, which is the stranger's affair, and
+        # that answers were cut off at the end. What breaks is logged by the application.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._config = Config(
             cast(Any, app),
             http="h11",

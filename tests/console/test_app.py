@@ -33,6 +33,11 @@ async def _refused(request: Request) -> Response:
     raise Problem(418, "no coffee")
 
 
+async def _waiting(request: Request) -> Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 async def _broken(request: Request) -> Response:
     raise RuntimeError("a secret of the inside")
 
@@ -43,6 +48,7 @@ _APP = make_app(
         Route("/body", _body, methods=["PUT"]),
         Route("/nothing", _nothing),
         Route("/refused", _refused),
+        Route("/waiting", _waiting),
         Route("/broken", _broken),
     ],
     Access("127.0.0.1", read_only=False),
@@ -99,3 +105,11 @@ def test_a_body_has_a_bound() -> None:
     assert _ask("PUT", "/body", b"0123456789X", x_requested_by="test").status == 413
     told = _ask("PUT", "/body", b"", x_requested_by="test", content_length="99")
     assert told.status == 413
+
+
+async def test_who_waits_when_the_port_is_closed_is_told() -> None:
+    asking = asyncio.create_task(ask(_APP, "GET", "/waiting"))
+    await asyncio.sleep(0)
+    asking.cancel()
+    answer = await asking
+    assert (answer.status, answer.json["detail"]) == (503, "the server is stopping")
