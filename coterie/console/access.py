@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import base64
-import binascii
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -85,7 +84,7 @@ def identity(headers: Headers) -> Identity | None:
         raise Problem(401, "only HTTP Basic is understood: a user and a password of digest")
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no ASCII, or no UTF-8
         raise Problem(401, "the credentials cannot be read") from None
     user, colon, password = text.partition(":")
     if not colon or not user:

@@ -16,7 +16,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import StreamingResponse
 
@@ -26,6 +26,9 @@ from coterie.console.access import Identity
 from coterie.console.clients import Clients
 from coterie.console.problems import Problem
 from coterie.values import EventType, WatchEvent
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 _STREAMS_MAX: Final = 64
 _BEAT_S: Final = 15.0
@@ -61,11 +64,7 @@ class Events:
         except BaseException:
             await stack.aclose()
             raise
-        return StreamingResponse(
-            _told(watch, lambda: self._close(stack)),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-        )
+        return _Stream(watch, lambda: self._close(stack))
 
     def _close(self, stack: AsyncExitStack) -> None:
         """Have the watch removed, whoever is being cancelled: a listener that has gone is."""
@@ -75,6 +74,25 @@ class Events:
 
     def _left(self) -> None:
         self.open -= 1
+
+
+class _Stream(StreamingResponse):
+    """One stream; `close` may be called twice."""
+
+    def __init__(self, watch: Watch, close: Callable[[], None]) -> None:
+        super().__init__(
+            _told(watch, close),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Who has gone before the first event is sent leaves a generator that never began.
+            self._close()
 
 
 async def _told(watch: Watch, close: Callable[[], None]) -> AsyncIterator[str]:

@@ -93,3 +93,9 @@ def test_credentials_that_are_none(text: bytes, scheme: str) -> None:
 def test_credentials_that_are_not_base64() -> None:
     with pytest.raises(Problem):
         identity(Headers({"authorization": "Basic ====x"}))
+
+
+def test_credentials_that_are_no_ascii_are_the_askers_fault() -> None:
+    with pytest.raises(Problem) as caught:
+        identity(Headers({"authorization": "Basic \xe9"}))
+    assert caught.value.status == 401

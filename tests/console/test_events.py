@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from coterie.console.problems import Problem
 from coterie.console.site import client_of
 from coterie.console.znodes import Znodes
 from tests.conftest import Connect, until
+
+if TYPE_CHECKING:
+    from starlette.types import Message
 
 
 async def _events(stream: AsyncIterator[object], count: int) -> list[tuple[str, str]]:
@@ -84,6 +88,22 @@ async def test_there_are_only_so_many(hosts: str, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Problem) as caught:
         await Events(clients).stream(None, "/", recursive=False)
     assert caught.value.status == 503
+
+
+async def test_a_listener_that_has_gone_before_the_first_event_leaves_none(hosts: str) -> None:
+    clients = _make(hosts)
+    told = Events(clients)
+    response = await told.stream(None, "/", recursive=False)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        await asyncio.Event().wait()  # Its buffer is full of earlier answers.
+
+    await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+    await until(lambda: told.open == 0)
+    await clients.close()
 
 
 async def test_a_stream_ends_with_its_client(hosts: str) -> None:
