@@ -320,9 +320,10 @@ async def test_who_drains_comes_back_draining(connect: Connect, expire: Expire) 
 
         looking = asyncio.create_task(look())
         draining = asyncio.create_task(me.drain())
+        before = other.session_id
         await expire(other)
         await draining
-        await until(lambda: me.present)
+        await until(lambda: me.present and other.session_id != before)
         await directory.look()
         looking.cancel()
         assert [one.metadata["state"] for one in directory.everyone()] == ["draining"]

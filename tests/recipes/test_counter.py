@@ -159,12 +159,11 @@ async def test_a_lost_connection_costs_no_count_and_counts_none_twice(
 
         disturbing = asyncio.create_task(disturb())
         told = 0
-        while not disturbing.done():
+        while told < 2 or not disturbing.done():
             await counter.add()
             told += 1
         await disturbing
         assert await others.value() == 4000 + told
-        assert told > 1
 
 
 async def test_after_the_session_it_is_told_that_nobody_knows(connect: Connect) -> None:
