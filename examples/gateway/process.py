@@ -10,13 +10,15 @@
 The order: listen, join as one that is starting, make the app, serve, be found. At the end
 (SIGTERM, Ctrl-C): be found no more, finish what was begun, serve no more, leave. Rules: it listens
 at the loopback address unless it is told otherwise; a component that is not compatible with the
-others ends with status 3 and one line, before anybody finds it.
+others ends with status 3 and one line, before anybody finds it; what a browser sends for a page
+of another site is refused, for a manager runs commands, and whoever reaches the port may ask.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -27,9 +29,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import coterie
 from coterie.gateway.component import Component, Identity
@@ -214,7 +219,7 @@ async def _run(
     async with (
         joining as component,
         serve(component, options) as service,
-        _serving(service.app, listener),
+        _serving(NotForPages(service.app, options.host), listener),
     ):
         await component.serve()
         served.set()
@@ -244,6 +249,36 @@ async def _told_to_end(component: Component[Any], service: Service, ending: asyn
 
 
 # HTTP
+
+
+class NotForPages:
+    """An app that answers nobody who asks for the page of another site.
+
+    Browsers name the page (`Origin`) with whatever might change something. One whose site has a
+    name that leads here would be of the same site: so the name has to be ours, or an address.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._names = {"localhost", host}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._is_ours(Headers(scope=scope)):
+            error = {"code": "other_site", "message": "no other site may ask this", "retry": False}
+            await JSONResponse({"error": error}, 403)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_ours(self, headers: Headers) -> bool:
+        host = headers.get("host", "")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            origin = urlsplit(headers.get("origin", f"http://{host}")).netloc
+            if name not in self._names:
+                ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return origin == host
 
 
 class Server(uvicorn.Server):
@@ -294,9 +329,15 @@ async def _serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]
     server = Server(config)
     begin: Coroutine[Any, Any, None] = server.serve(sockets=[listener])
     task = asyncio.ensure_future(begin)
+    listening = asyncio.ensure_future(server.listening.wait())
     try:
-        await server.listening.wait()
+        await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            # Another may have begun to listen there since it was bound.
+            task.result()
+            raise OSError("the server has ended before it listened")
         yield
     finally:
+        listening.cancel()
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)

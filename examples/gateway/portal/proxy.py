@@ -9,13 +9,14 @@ What users have made (the files of an experiment) is never shown as a page of th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import httpx
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from coterie.recipes.discovery import Instance
 
@@ -31,7 +32,8 @@ _HOP_BY_HOP: Final = frozenset(
         "trailers", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
-_SET_ANEW: Final = frozenset({"host", "content-length", "cookie", "expect"})
+# The origin is this portal's, and another site's to the API server: a token is what counts there.
+_SET_ANEW: Final = frozenset({"host", "content-length", "cookie", "expect", "origin"})
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -165,7 +167,7 @@ def _passed(headers: Headers) -> list[tuple[str, str]]:
 
 def _answer(request: Request, answer: httpx.Response) -> Response:
     left_out = _HOP_BY_HOP | {"set-cookie", "server", "date"}
-    passed = StreamingResponse(_parts(answer), answer.status_code)
+    passed = _Passed(answer)
     for name, value in answer.headers.multi_items():
         if name.lower() not in left_out:
             passed.headers.append(name, value)
@@ -177,9 +179,15 @@ def _answer(request: Request, answer: httpx.Response) -> Response:
     return passed
 
 
-async def _parts(answer: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for part in answer.aiter_raw():
-            yield part
-    finally:
-        await answer.aclose()
+class _Passed(StreamingResponse):
+    """An answer as it comes; its connection is given back also if nobody reads it any more."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(answer.aiter_raw(), answer.status_code)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.aclose()

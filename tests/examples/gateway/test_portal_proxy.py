@@ -179,3 +179,23 @@ async def test_too_long_a_body_is_refused() -> None:
     answer = await portal.ask("POST", content=bytes(BODY_BYTES_MAX + 1))
     assert answer.status_code == 413
     assert portal.heard == []
+
+
+async def test_who_goes_before_the_answer_keeps_no_connection() -> None:
+    answer = _answer(200, "late")
+    api = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: answer))
+    messages: list[dict[str, Any]] = [{"type": "http.request"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {
+        "type": "http", "method": "GET", "path": "/api/x", "query_string": b"",
+        "headers": [(b"host", b"portal")], "scheme": "http", "server": ("portal", 80),
+    }  # fmt: skip
+    response = await ApiServers(_Names("a"), api).pass_on(Request(scope, receive))
+    await response(scope, receive, send)
+    assert answer.is_closed

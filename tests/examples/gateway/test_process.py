@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from coterie.gateway.component import Component, Identity, ask_to_drain
 from coterie.gateway.directory import Directory, IncompatibleError
 from coterie.recipes.discovery import Instance
-from examples.gateway.process import Options, Service, parse, run
+from examples.gateway.process import NotForPages, Options, Service, parse, run, serving
 from tests.conftest import Connect
 
 pytestmark = pytest.mark.gateway
@@ -45,7 +46,7 @@ class Recorder:
 
 async def ask(one: Instance) -> str:
     reader, writer = await asyncio.open_connection(one.host, one.port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     answer = (await reader.read()).decode()
     writer.close()
     await writer.wait_closed()
@@ -112,3 +113,35 @@ def test_the_name_is_that_of_the_kind_and_the_flavor_unless_it_is_given() -> Non
         "2",
         "127.0.0.1",
     )
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "127.0.0.1:9161"}, 200),
+        ({"Host": "[::1]:9161"}, 200),
+        ({"Host": "node-7:9161"}, 200),
+        ({"Host": "localhost:9161", "Origin": "http://localhost:9161"}, 200),
+        ({"Host": "127.0.0.1:9161", "Origin": "http://evil.example"}, 403),
+        ({"Host": "127.0.0.1:9161", "Origin": "null"}, 403),
+        ({"Host": "evil.example:9161", "Origin": "http://evil.example:9161"}, 403),
+    ],
+)
+async def test_no_page_of_another_site_is_answered(headers: dict[str, str], status: int) -> None:
+    async def hello(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("hello")
+
+    app = NotForPages(Starlette(routes=[Route("/", hello, methods=["POST"])]), "node-7")
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node-7") as browser:
+        assert (await browser.post("/", headers=headers)).status_code == status
+
+
+async def test_it_ends_when_it_cannot_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*given: Any, **named: Any) -> None:
+        raise OSError("in use")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_server", fails)
+    with pytest.raises(OSError, match="in use"):
+        async with asyncio.timeout(5), serving(Starlette(), "127.0.0.1", 0):
+            pass
