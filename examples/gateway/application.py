@@ -251,6 +251,11 @@ class Application:
 
 def of_json(told: object) -> Application:
     """An application as JSON says it. Raises `ValueError` that says what will not do."""
+    try:
+        # What cannot be told again would keep all the others from being told, too.
+        json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"application: {error}") from None
     made: Application = typed_json.build(Application, told, "application")
     return made
 

@@ -114,6 +114,8 @@ def test_control_characters_do_not_get_into_a_command() -> None:
     [
         ({"name": "../x"}, "cannot be the name"),
         ({"version": "new"}, "no version"),
+        ({"description": "\ud800"}, "surrogates"),
+        ({"inputs": [{"name": "first", "default": float("nan")}]}, "not JSON compliant"),
         ({"command": []}, "1 to"),
         ({"command": ["{first}"]}, "first word"),
         ({"command": ["x", "{second}"]}, "no input or output"),
