@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +32,11 @@ LOST_MAX: Final = 10
 """How many managers may be lost over one job before it is given up."""
 LOG_CHARACTERS_MAX: Final = 20_000
 LIST_MAX: Final = 500
+WAITING_MAX: Final = 100
+"""How many jobs of a flavor a scheduler looks at."""
 
 _BUSY_S_MAX: Final = 10.0
+_BUSY_PAUSE_S: Final = 0.02
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS applications (
@@ -106,7 +110,7 @@ class Store:
         self._connection = sqlite3.connect(str(path), timeout=_BUSY_S_MAX)
         self._connection.row_factory = sqlite3.Row
         # Readers do not wait for the writer, nor it for them; a commit is on the disk.
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(self._connection)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.executescript(_SCHEMA)
@@ -127,6 +131,19 @@ class Store:
         """
         with self._fence.writing(self._connection, token) as cursor:
             return WRITES[operation](cursor, **arguments)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Two copies may open a new database at once: to change the mode, SQLite does not wait."""
+    deadline = time.monotonic() + _BUSY_S_MAX
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
 
 
 # Reading
@@ -197,8 +214,11 @@ def application(cursor: sqlite3.Cursor, *, name: str, version: str = "") -> dict
 def work(cursor: sqlite3.Cursor) -> dict[str, Any]:
     """What a scheduler looks at: jobs that wait, the oldest first, and those that were given."""
     cursor.execute(
-        "SELECT id, application, version, flavor, inputs, attempts FROM experiments"
-        " WHERE state = 'queued' ORDER BY seq LIMIT 100"
+        # Of each flavor so many: those that no manager runs would keep all others waiting.
+        "SELECT id, application, version, flavor, inputs, attempts FROM"
+        " (SELECT *, row_number() OVER (PARTITION BY flavor ORDER BY seq) AS place"
+        " FROM experiments WHERE state = 'queued') WHERE place <= ? ORDER BY seq",
+        (WAITING_MAX,),
     )
     queued = [dict(row) | {"inputs": json.loads(row["inputs"])} for row in cursor.fetchall()]
     cursor.execute(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -237,3 +239,27 @@ def test_a_database_is_found_again(store: Store, tmp_path: Path) -> None:
 
 def test_no_operation_reads_and_writes() -> None:
     assert not store_module.READS.keys() & store_module.WRITES.keys()
+
+
+def test_jobs_of_a_flavor_that_nobody_runs_keep_no_others_waiting(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "WAITING_MAX", 2)
+    odd = {"name": "odd", "version": "1", "flavor": "nobody"}
+    write(store, "register", application=odd, user="ada")
+    for number in range(3):
+        create(store, f"odd-{number}", application="odd")
+    create(store, "job")
+    queued = store.read("work", {})["queued"]
+    assert [each["id"] for each in queued] == ["odd-0", "odd-1", "job"]
+
+
+def test_to_change_the_mode_of_a_database_waits_for_another_copy(tmp_path: Path) -> None:
+    path = tmp_path / "new.sqlite"
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    soon = threading.Timer(0.05, other.rollback)
+    soon.start()
+    Store(path).close()
+    soon.join()
+    other.close()
