@@ -68,7 +68,7 @@ def _repair(out: Output, target: Target, accepts_loss: bool, all_txns: bool) -> 
         out.record(_fields(found))
         _show(out, found, all_txns, is_member)
         return 0 if found.healthy else BAD
-    if (found.lost or found.uncertain) and not accepts_loss and found.start.error is not None:
+    if _would_lose(found) and not accepts_loss:
         out.record(_fields(found))
         _show(out, found, all_txns, is_member)
         raise ToolError(
@@ -85,6 +85,16 @@ def _repair(out: Output, target: Target, accepts_loss: bool, all_txns: bool) -> 
     out.line(f"Done. What was taken away is in {target.place.data}/{folder}.")
     out.line(_start_line(after))
     return 0 if after.healthy else BAD
+
+
+def _would_lose(found: Diagnosis) -> bool:
+    """Whether the plan takes more than a start would, if one is possible at all."""
+    if found.uncertain:
+        return True
+    if not found.lost:
+        return False
+    starts = found.start.error is None
+    return not starts or bool(found.lost.unreadable) or found.repaired.zxid < found.start.zxid
 
 
 def _folder(target: Target) -> str:

@@ -39,7 +39,7 @@ class Certificates:
     def _renew(self) -> None:
         try:
             self._context = self._make()
-        except TLSError as error:
+        except (TLSError, OSError) as error:
             log.error("the certificates that were there before stay in use: %s", error)
         else:
             log.info("the certificates were read anew: %s", ", ".join(self._paths))

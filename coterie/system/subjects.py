@@ -26,6 +26,7 @@ _KEYWORDS: Final = {
     "0.9.2342.19200300.100.1.1": "UID",
     "0.9.2342.19200300.100.1.25": "DC",
 }
+_NUMBER_BYTES_MAX: Final = 128
 _ESCAPED: Final = ',=+<>#;"\\'
 
 
@@ -81,6 +82,8 @@ def _escaped(text: str) -> str:
 
 
 def _dotted(number: bytes) -> str:
+    if len(number) > _NUMBER_BYTES_MAX:
+        raise SubjectError("the type of an attribute is too long")
     arcs: list[int] = []
     arc = 0
     for byte in number:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Collection
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from ssl import SSLContext, SSLObject, TLSVersion, VerifyMode
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -221,7 +221,15 @@ def _named(host: str, names: list[str], addresses: list[str]) -> bool:
     except ValueError:
         low = host.lower()
         return any(_matches(low, name.lower().removesuffix(".")) for name in names)
-    return any(ip_address(address.strip()) == wanted_address for address in addresses)
+    return any(_is_address(address.strip(), wanted_address) for address in addresses)
+
+
+def _is_address(text: str, wanted: IPv4Address | IPv6Address) -> bool:
+    """A certificate may say what is none: then it names nobody."""
+    try:
+        return ip_address(text) == wanted
+    except ValueError:
+        return False
 
 
 def _matches(host: str, pattern: str) -> bool:

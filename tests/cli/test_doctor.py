@@ -86,6 +86,17 @@ def test_what_costs_nothing_is_done_without_a_word_more(kept: Kept) -> None:
     _serves(kept, 30)
 
 
+def test_a_loss_that_waits_for_the_next_start_has_to_be_accepted_as_well(kept: Kept) -> None:
+    """A log without a txn hides the damage that is before it from one start."""
+    kept.flip("log.15", kept.record_at("log.15", 8) + 30)
+    (kept.files / "log.1d").write_bytes(b"")
+    before = (kept.files / "log.15").read_bytes()
+    (found,) = objects("doctor", kept.top, status=1)
+    assert found["starts"]
+    assert "--accept-loss" in complaint("doctor", "--repair", kept.top)
+    assert (kept.files / "log.15").read_bytes() == before
+
+
 def test_json(kept: Kept) -> None:
     (found,) = objects("doctor", kept.top)
     assert (found["healthy"], found["starts"], found["zxid"]) == (True, True, "0x1e")

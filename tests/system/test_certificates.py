@@ -22,7 +22,9 @@ class _Maker:
         self.made: list[SSLContext] = []
 
     def __call__(self) -> SSLContext:
-        if not self.path.exists() or not self.path.read_text():
+        if not self.path.exists():
+            raise FileNotFoundError("it has just gone")
+        if not self.path.read_text():
             raise TLSError(f"{self.path.name} is no good")
         self.made.append(SSLContext(ssl.PROTOCOL_TLS_SERVER))
         return self.made[-1]
@@ -62,7 +64,8 @@ def test_what_is_no_good_leaves_the_old_one_and_is_told_once(
     assert certificates.context() is maker.made[0]
     maker.path.write_text("22")
     assert certificates.context() is maker.made[1]
-    assert caplog.messages == [said, said, f"the certificates were read anew: {maker.path}"]
+    gone = "the certificates that were there before stay in use: it has just gone"
+    assert caplog.messages == [said, gone, f"the certificates were read anew: {maker.path}"]
 
 
 def test_at_first_it_has_to_be_good(maker: _Maker) -> None:

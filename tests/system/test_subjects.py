@@ -77,3 +77,9 @@ def test_a_subject_is_shown_as_java_shows_it(
 def test_what_is_cut_off_is_refused(length: int) -> None:
     with pytest.raises(SubjectError):
         subject(_certificate(_cn("ann"))[:length])
+
+
+def test_a_number_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coterie.system.subjects._NUMBER_BYTES_MAX", 2)
+    with pytest.raises(SubjectError, match="too long"):
+        subject(_certificate(_cn("ann")))

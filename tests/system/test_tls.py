@@ -351,6 +351,7 @@ class _Shown:
         ([("IP Address", "0:0:0:0:0:0:0:1")], "::1", True),
         ([("DNS", "127.0.0.1")], "127.0.0.1", False),
         ([("IP Address", "127.0.0.1")], "localhost", False),
+        ([("IP Address", "<invalid>")], "127.0.0.1", False),
         ([], "common.example", True),
         ([("DNS", "zk1.example")], "common.example", False),
     ],
