@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,12 +253,24 @@ def test_jobs_of_a_flavor_that_nobody_runs_keep_no_others_waiting(
     assert [each["id"] for each in queued] == ["odd-0", "odd-1", "job"]
 
 
-def test_to_change_the_mode_of_a_database_waits_for_another_copy(tmp_path: Path) -> None:
-    path = tmp_path / "new.sqlite"
-    other = sqlite3.connect(path, check_same_thread=False)
-    other.execute("BEGIN EXCLUSIVE")
-    soon = threading.Timer(0.05, other.rollback)
-    soon.start()
-    Store(path).close()
-    soon.join()
-    other.close()
+class _Busy(sqlite3.Connection):
+    """Refuses to change the mode a few times, as SQLite does when two change it at once."""
+
+    times = 2
+
+    def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+        if "journal_mode" in sql and self.times:
+            self.times -= 1
+            raise sqlite3.OperationalError("database is locked")
+        return super().execute(sql, *given)
+
+
+def test_two_copies_may_open_a_new_database_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = sqlite3.connect(tmp_path / "new.sqlite", factory=_Busy)
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **named: connection)
+    monkeypatch.setattr(store_module, "_BUSY_PAUSE_S", 0.0)
+    opened = Store(tmp_path / "new.sqlite")
+    assert opened.read("counts", {}) == {}
+    opened.close()
