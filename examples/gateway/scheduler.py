@@ -220,6 +220,10 @@ class Scheduler:
             if answer.status_code in _OK:
                 return
             why = f"{manager.id} does not take it: {answer.status_code}"
+            if answer.is_client_error:
+                # It is the job's fault, with every manager: it is not tried for ever.
+                await self._metadata.requeue(job["id"], token, attempt, why, lost=True)
+                return
         self._shunned[manager.id] = asyncio.get_running_loop().time() + _SHUNNED_S
         await self._metadata.requeue(job["id"], token, attempt, why, lost=False)
 

@@ -29,7 +29,7 @@ from coterie.gateway.fencing import SQLFence
 
 ENDED: Final = ("done", "failed", "cancelled")
 LOST_MAX: Final = 10
-"""How many managers may be lost over one job before it is given up."""
+"""How often a job may be lost with its manager, or refused, before it is given up."""
 LOG_CHARACTERS_MAX: Final = 20_000
 LIST_MAX: Final = 500
 WAITING_MAX: Final = 100
@@ -361,7 +361,7 @@ def requeue(
     why: str,
     lost: bool,
 ) -> bool:
-    """Queue a job again that nobody works on. After too many managers were `lost` it fails."""
+    """Queue a job again that nobody works on. When it was `lost` too often it fails."""
     _check_scheduler(cursor, scheduler_token)
     cursor.execute(
         "SELECT lost FROM experiments WHERE id = ? AND attempts = ?"
@@ -373,7 +373,7 @@ def requeue(
         return False
     count = int(row["lost"]) + bool(lost)
     if count >= LOST_MAX:
-        _end(cursor, job_id, "failed", f"given up: {count} managers were lost; {why}")
+        _end(cursor, job_id, "failed", f"given up after {count} times: {why}")
         return False
     cursor.execute(
         "UPDATE experiments SET state = 'queued', manager = '', message = ?, lost = ?"

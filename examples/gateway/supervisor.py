@@ -148,7 +148,15 @@ class Supervisor:
             async with child.starting:
                 if not child.wanted:
                     return
-                process = child.process = await _spawn(child.spec.command, child.log_path)
+                try:
+                    process = child.process = await _spawn(child.spec.command, child.log_path)
+                except OSError as error:
+                    log.warning("%s cannot be started: %s", child.spec.name, error)
+                    process = None
+            if process is None:
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, _RESTART_S_MAX)
+                continue
             child.status = await process.wait()
             if not child.wanted:
                 return

@@ -21,7 +21,7 @@ from coterie.recipes.discovery import Instance
 from coterie.testing.cluster import free_ports
 from examples.gateway.process import serving
 from examples.gateway.scheduler import Scheduler, Settings, Turn
-from examples.gateway.store import Store
+from examples.gateway.store import LOST_MAX, Store
 from tests.examples.gateway.direct import Direct
 
 pytestmark = pytest.mark.gateway
@@ -169,6 +169,17 @@ async def test_who_is_full_loses_no_job(tmp_path: Path) -> None:
         await made.submit("one")
         await made.scheduler.turn(1)
         assert await made.where("one") == ("queued", "")
+
+
+async def test_a_job_that_no_manager_can_read_is_given_up_and_hinders_no_other(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path) as made, taking("refuses", 400) as (refuses, _):
+        made.managers = [refuses]
+        await made.submit("bad")
+        for _ in range(LOST_MAX):
+            await made.scheduler.turn(1)
+        assert await made.where("bad") == ("failed", "refuses")
 
 
 async def test_jobs_of_another_flavor_wait(tmp_path: Path) -> None:

@@ -68,6 +68,16 @@ async def test_who_was_killed_is_started_again(tmp_path: Path) -> None:
     assert not is_there(pid)
 
 
+async def test_what_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "late"
+    async with Supervisor(tmp_path) as supervisor:
+        child = supervisor.add(Spec("a", "x", (str(program),)))
+        await asyncio.sleep(0)
+        program.write_text(f"#!{sys.executable}\n{_SLEEPS}\n")
+        program.chmod(0o755)
+        await until(lambda: child.alive)
+
+
 async def test_one_that_does_not_suit_its_partners_is_not_started_again(tmp_path: Path) -> None:
     async with Supervisor(tmp_path) as supervisor:
         code = f"import sys; print('a speaks x <2'); sys.exit({INCOMPATIBLE})"
