@@ -159,21 +159,25 @@ async def import_server(session: Session, *, lines: list[Line], existing: str) -
     found = wanted(lines, skipped)
     above = {line.path.rpartition("/")[0] or "/" for line in found if line.path != "/"}
     made = kept = 0
-    later: list[Line] = []
-    for at in range(0, len(found), _AT_ONCE):
-        some = found[at : at + _AT_ONCE]
-        outcomes = await asyncio.gather(
-            *(_make(session, line, line.path in above, existing) for line in some)
-        )
-        made += sum(outcomes)
-        kept += len(outcomes) - sum(outcomes)
-        later += [
-            line
-            for line, was_made in zip(some, outcomes, strict=True)
-            if was_made and line.path in above and line.acl != OPEN_ACL
-        ]
-    for line in reversed(later):
-        await session.zk.set_acl(line.path, line.acl)
+    opened: list[Line] = []
+    try:
+        for at in range(0, len(found), _AT_ONCE):
+            outcomes = await asyncio.gather(
+                *(
+                    _make(session, line, existing, opened if line.path in above else None)
+                    for line in found[at : at + _AT_ONCE]
+                ),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                made += outcome
+                kept += not outcome
+    finally:
+        # Also when it is interrupted: nothing stays open that is to be closed.
+        for line in reversed(opened):
+            await session.zk.set_acl(line.path, line.acl)
     session.out.record({"made": made, "kept": kept, "skipped": len(skipped)})
     session.out.line(
         f"{made} znodes made, {kept} that were there left, {len(skipped)} of servers and sessions "
@@ -181,10 +185,10 @@ async def import_server(session: Session, *, lines: list[Line], existing: str) -
     )
 
 
-async def _make(session: Session, line: Line, is_above: bool, existing: str) -> bool:
-    """Whether it was made or changed."""
+async def _make(session: Session, line: Line, existing: str, opened: list[Line] | None) -> bool:
+    """Whether it was made or changed. With others below it, it is open at first, and noted."""
     zk = session.zk
-    acl = OPEN_ACL if is_above else line.acl
+    acl = line.acl if opened is None else OPEN_ACL
     try:
         if line.path == "/":
             raise NodeExistsError("/", "create")
@@ -205,6 +209,8 @@ async def _make(session: Session, line: Line, is_above: bool, existing: str) -> 
             return False
         await zk.set(line.path, line.data or b"")
         await zk.set_acl(line.path, acl)
+    if opened is not None and line.acl != OPEN_ACL:
+        opened.append(line)
     return True
 
 

@@ -71,6 +71,21 @@ def test_through_servers(coterie: Command) -> None:
     assert coterie("get", "--raw", "/app") == ""
 
 
+def test_what_was_opened_for_others_is_closed_also_when_these_cannot_be_made(
+    coterie: Command,
+) -> None:
+    coterie("create", "/there")
+    closed = [{"scheme": "world", "id": "anyone", "perms": "ra"}]
+    lines = [
+        {"path": "/shut", "acl": closed},
+        {"path": "/shut/in"},
+        {"path": "/there"},
+    ]
+    failed = coterie.run("import", stdin="\n".join(map(json.dumps, lines)))
+    assert failed.exit_code == 1
+    assert coterie("acl", "/shut").split() == ["world:anyone:ra"]
+
+
 def test_what_belongs_to_sessions_and_servers_is_skipped(coterie: Command) -> None:
     lines = [
         {"path": "/zookeeper/quota/x"},
