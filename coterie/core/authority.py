@@ -3,12 +3,6 @@
 There is one authority at a time for a tree. It turns each write into the next txn; it says when a
 session is over and which containers and TTL znodes go, by writes of its own. When a txn counts is
 not its matter.
-
-While the server is late it hears nobody, though they may have spoken. So a turn that comes more
-than one tickTime after the one before it lengthens every session by what is beyond. Clients ping
-three times in a timeout, and that is two ticks at least: whoever pings is not expired by a server
-that was busy, stopped or asleep. One tick does count, so that sessions do end on a server whose
-turns are always late.
 """
 
 from __future__ import annotations
@@ -54,8 +48,6 @@ class Authority:
         now_ms: float,
     ) -> None:
         self.sessions = sessions
-        self._tick_time_ms = config.tick_time_ms
-        self._ticked_ms = now_ms
         self.quotas = Quotas(tree, config.enforce_quota)
         self.prepare = Prepare(
             tree,
@@ -97,13 +89,6 @@ class Authority:
     ) -> None:
         """Submit the writes that no client asks for: ends of sessions and, if it `reaps`, of
         znodes whose time is over."""
-        late_ms = now_ms - self._ticked_ms - self._tick_time_ms
-        self._ticked_ms = now_ms
-        if late_ms > 0 and self.sessions.by_id:
-            self.sessions.lengthen(late_ms)
-            effects.notes.append(
-                f"this turn is {late_ms:.0f} ms late: sessions get as much longer"
-            )
         for session in self.sessions.expired(now_ms):
             effects.notes.append(
                 f"session {session.id:#x} expired after {session.timeout_ms} ms of silence"
@@ -115,7 +100,6 @@ class Authority:
                 submit(Write(None, 0, 0, Op.DELETE_CONTAINER, payload, (), now_ms))
 
     def next_due_ms(self) -> float | None:
-        """When `tick` next has something to do, as far as is known, and long before it is late."""
-        seen_ms = self._ticked_ms + self._tick_time_ms / 2 if self.sessions.by_id else None
-        due = (self._reaper.next_due_ms(), self.sessions.next_due_ms(), seen_ms)
+        """When `tick` next has something to do, as far as is known."""
+        due = (self._reaper.next_due_ms(), self.sessions.next_due_ms())
         return min((when for when in due if when is not None), default=None)

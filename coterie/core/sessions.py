@@ -100,14 +100,6 @@ class Sessions:
             self._unfile(session)
         return session
 
-    def lengthen(self, late_ms: float) -> None:
-        """So much of everybody's silence is not their fault and does not count.
-
-        Where a session belongs now is seen when its bucket comes due, as ever.
-        """
-        for session in self.by_id.values():
-            session.heard_ms += late_ms
-
     def expired(self, now_ms: float) -> list[Session]:
         """The sessions whose time is over, each told once; they count as closing from now on."""
         over: list[Session] = []

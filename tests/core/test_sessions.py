@@ -117,15 +117,6 @@ def test_a_new_time_out_counts_from_now() -> None:
     assert ends(other, 3000) == [(300, 1)]
 
 
-def test_silence_that_is_nobodys_fault_does_not_count() -> None:
-    it = sessions()
-    it.track(1, 400, 0)
-    it.lengthen(300)
-    assert it.expired(500) == []
-    it.retime(it.track(2, 400, 550), 400, 600)
-    assert ends(it, 2000) == [(800, 1), (1100, 2)]
-
-
 def test_time_that_jumps_ends_all_that_is_over_in_order() -> None:
     it = sessions()
     for session_id, timeout_ms in ((1, 900), (2, 200), (3, 90_000), (4, 200)):
