@@ -38,7 +38,8 @@ from examples.gateway.portal.picture import Job, count, read_jobs
 from examples.gateway.portal.proxy import ApiServers
 from examples.gateway.process import serving
 
-_SESSION_S: Final = 1.2
+_SESSION_S: Final = 3.0
+"""Longer than the portal waits between two looks while no page is open."""
 _RESTART_S: Final = 0.8
 _STEPS_S: Final = {"queued": 0.5, "assigned": 0.4, "running": 1.6}
 

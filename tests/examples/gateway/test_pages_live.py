@@ -137,7 +137,13 @@ def test_a_dead_managers_job_is_moved(browser: Browser) -> None:
     place = browser.script("return location.pathname")
 
     browser.open("/")
-    (job,) = [job for job in browser.state()["jobs"] if job["application"] == "nap"]
+
+    def nap() -> dict[str, Any] | None:
+        jobs = browser.state().get("jobs", [])
+        return next((job for job in jobs if job["application"] == "nap"), None)
+
+    job = browser.wait(nap, _JOB_S, "the job on the live page")
+    assert job is not None
     browser.kill(job["manager"])
     browser.hear(f"{job['manager']} died; its session is not over yet")
     moved = f"nap {job['id'][:8]} moved"
