@@ -315,7 +315,9 @@ def _jobs_changed(before: Picture, after: Picture) -> Iterator[tuple[str, str]]:
             if before.jobs and job.state not in _ENDED:
                 new.append(job)
             continue
-        if job.manager and job.manager != was.manager and job.attempts > 1:
+        again = (job.manager, job.attempts) != (was.manager, was.attempts)
+        if job.manager and job.attempts > 1 and again:
+            # Perhaps to the same one, which was started anew between two looks.
             start = f" from {was.manager}" if was.manager else ""
             yield f"{_title(job)} moved{start} to {job.manager}, attempt {job.attempts}", "moved"
         if job.state in _ENDED and was.state not in _ENDED:

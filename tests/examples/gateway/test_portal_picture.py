@@ -174,6 +174,8 @@ def test_a_job_that_is_taken_over_is_told_of() -> None:
     moved = ["align 7f moved from m-1 to m-2, attempt 2"]
     assert _told(_jobs(first), _jobs(second)) == moved
     assert _told(_jobs(queued), _jobs(second)) == ["align 7f moved to m-2, attempt 2"]
+    same = replace(second, manager="m-1")
+    assert _told(_jobs(first), _jobs(same)) == ["align 7f moved from m-1 to m-1, attempt 2"]
     assert _told(_jobs(queued), _jobs(replace(first, manager="m-2"))) == []
 
 
