@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from coterie import paths
 from coterie.core.acl import AccessControl, masked
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from coterie.core.connection import Connection
 
 _INT = struct.Struct(">i").pack
+_CREATE2_BEGINS: Final = requests.MULTI_HEADER.pack(Op.CREATE2, False, -1)[:5]
 
 
 class Answers:
@@ -251,3 +252,24 @@ def changed(op: int, outcome: Outcome) -> bytes:
     if op in (Op.CREATE2, Op.CREATE_CONTAINER, Op.CREATE_TTL):
         return len(outcome.path).to_bytes(4, "big") + outcome.path + outcome.stat()
     return b""
+
+
+def parts(payload: bytes, outcomes: list[Outcome]) -> list[bytes]:
+    """The results in the response of a multi. Its txn has create2 as create; who asked knows."""
+    kinds = [outcome.type for outcome in outcomes]
+    if _CREATE2_BEGINS in payload:
+        asked = requests.read_multi(Reader(payload))
+        kinds = [
+            Op.CREATE2 if op == Op.CREATE2 else kind
+            for kind, (op, _) in zip(kinds, asked, strict=True)
+        ]
+    return [_part(kind, outcome) for kind, outcome in zip(kinds, outcomes, strict=True)]
+
+
+def _part(kind: int, outcome: Outcome) -> bytes:
+    """One operation's result in the response of a multi."""
+    if outcome.type == Op.ERROR:
+        return requests.error_result(outcome.error)
+    if kind in (Op.CREATE_CONTAINER, Op.CREATE_TTL):
+        kind = Op.CREATE2
+    return requests.MULTI_HEADER.pack(kind, False, 0) + changed(kind, outcome)

@@ -23,18 +23,16 @@ from coterie.core import audit
 from coterie.core import connection as connections
 from coterie.core import sessions as session_rules
 from coterie.core.acl import AccessControl
-from coterie.core.answer import Answers, changed
+from coterie.core.answer import Answers, changed, parts
 from coterie.core.connection import Connection, Refusal
 from coterie.core.effects import Effects
+from coterie.core.gate import Gate
 from coterie.core.prepare import Write
-from coterie.core.sasl import Users
 from coterie.core.sessions import Session, Sessions
 from coterie.core.stats import LAST_OP, Stats
 from coterie.core.tree import Event, Outcome, Tree
 from coterie.core.watches import ONE_SHOT, Watches
 from coterie.errors import (
-    AuthenticationRequiredError,
-    AuthFailedError,
     BadArgumentsError,
     MarshallingError,
     SessionMovedError,
@@ -50,8 +48,6 @@ from coterie.wire.txns import CreateSessionTxn, Txn
 
 _REPLY: Final = REPLY_HEADER.pack
 _HEADER: Final = HEADER.unpack_from
-_CREATE2_BEGINS: Final = requests.MULTI_HEADER.pack(Op.CREATE2, False, -1)[:5]
-_NO_TOKEN: Final = b"\xff" * 4
 _OUT_BYTES_MAX: Final = 2**20
 """Answers made from one chunk before the connection has to take them."""
 _FROM_CLIENTS: Final = frozenset(op for op, shape in TABLE.items() if shape.writes) - {
@@ -83,8 +79,7 @@ class Server:
         self.words: Callable[[bytes], bytes | None] | None = None
         """Four-letter words: what a connection that starts with these bytes is told, if it is
         one; then it is closed."""
-        self.users: Users | None = None
-        """Who may come in by SASL, if anybody."""
+        self.gate = Gate(config, access, self._note)
         self.connections: dict[Connection, None] = {}
         self.outstanding = 0
         """Requests that came and are not answered: writes in flight and what waits for them."""
@@ -104,8 +99,7 @@ class Server:
         self._outstanding_max = config.outstanding_max
         self._stranger_ms = config.sessionless_timeout_ms
         self._audits = config.audit_enabled
-        self._demanded = frozenset(config.demanded_schemes)
-        self._keeps_refused = config.sasl_failed_allowed and "sasl" not in self._demanded
+        self._demands = bool(self.gate.demanded)
         self._strangers: dict[Connection, None] = {}
         self._throttled: dict[Connection, None] = {}
         self._answers = Answers(tree, self.watches, access)
@@ -195,7 +189,7 @@ class Server:
             if not chunk:
                 return
             pos = self._greet(connection, chunk) if connection.session is None else 0
-            if self._demanded and connection.session is not None and not connection.hold:
+            if self._demands and connection.session is not None and not connection.hold:
                 pos = self._prove(connection, connection.session, chunk, pos)
             if connection.session is not None and not connection.hold:
                 pos = self._serve(connection, connection.session, chunk, pos)
@@ -322,7 +316,8 @@ class Server:
     def _prove(self, connection: Connection, session: Session, chunk: bytes, pos: int) -> int:
         """Take the frames from `pos` on of a client that has to prove who it is before it is
         served, until it has. Returns where that was."""
-        while len(chunk) - pos >= 12 and not connection.hold and not self._proved(connection):
+        proved = self.gate.proved
+        while len(chunk) - pos >= 12 and not connection.hold and not proved(connection):
             length, xid, op = _HEADER(chunk, pos)
             if length > self._frame_bytes_max or length < 8:
                 raise MarshallingError
@@ -333,18 +328,11 @@ class Server:
             connection.received += 1
             self.stats.received += 1
             if op == Op.AUTH or op == Op.SASL:
-                self._dispatch(connection, xid, op, chunk, pos + 12, end)
+                self._identify(connection, xid, op, Reader(chunk, pos + 12, end))
             else:
-                self.effects.notes.append(
-                    f"closing {connection.ip}:{connection.port}: it asks for something before it "
-                    f"has authenticated by {' or '.join(sorted(self._demanded))}"
-                )
-                self._end(connection, reply(xid, 0, AuthenticationRequiredError.code))
+                self._end(connection, self.gate.refusal(connection, xid))
             pos = end
         return pos
-
-    def _proved(self, connection: Connection) -> bool:
-        return any(scheme in self._demanded for scheme, _ in connection.ids)
 
     def _serve(self, connection: Connection, session: Session, chunk: bytes, pos: int) -> int:
         """Take the whole frames of a chunk from `pos` on, and say where it stopped."""
@@ -405,10 +393,8 @@ class Server:
     ) -> None:
         if op in self._through:
             self._write(connection, xid, op, chunk[pos:end])
-        elif op == Op.AUTH:
-            self._authenticate(connection, xid, Reader(chunk, pos, end))
-        elif op == Op.SASL:
-            self._sasl(connection, xid, Reader(chunk, pos, end))
+        elif op == Op.AUTH or op == Op.SASL:
+            self._identify(connection, xid, op, Reader(chunk, pos, end))
         elif connection.fifo:
             self.outstanding += 1
             connection.fifo.append((xid, op, chunk[pos:end]))
@@ -446,45 +432,20 @@ class Server:
         connection.fifo[connection.fifo.index(write)] = Refusal(write.cxid, error.code)
         self._drain(connection)
 
+    def _note(self, line: str) -> None:
+        self.effects.notes.append(line)
+
     def _tell(self, told: audit.Told | None) -> None:
         if told is not None:
             self.effects.audits.append(told)
 
-    def _authenticate(self, connection: Connection, xid: int, reader: Reader) -> None:
+    def _identify(self, connection: Connection, xid: int, op: int, reader: Reader) -> None:
         """Add identities at once; the reply keeps its place behind earlier requests."""
-        request = requests.AuthPacket.read(reader)
-        try:
-            ids = self.access.authenticate(request.scheme, request.auth or b"", connection.ip)
-        except AuthFailedError as error:
-            self._end(connection, reply(xid, 0, error.code))
+        answer, last = self.gate.answer(connection, xid, op, reader)
+        if last:
+            self._end(connection, answer)
         else:
-            connection.ids = tuple(dict.fromkeys((*connection.ids, *ids)))
-            self._say(connection, reply(xid, 0, 0))
-
-    def _sasl(self, connection: Connection, xid: int, reader: Reader) -> None:
-        """One round of a handshake; without users, or for who may fail, the token is null."""
-        token = reader.buffer() or b""
-        if self.users is None:
-            self._say(connection, reply(xid, 0, 0, _NO_TOKEN))
-            return
-        if connection.handshake is None:
-            connection.handshake = self.users.handshake()
-        handshake = connection.handshake
-        try:
-            answer = handshake.answer(token)
-        except AuthFailedError as error:
-            self.effects.notes.append(f"{connection.ip}:{connection.port}: SASL failed")
-            if self._keeps_refused:
-                self._say(connection, reply(xid, 0, 0, _NO_TOKEN))
-                return
-            demanded = "sasl" in self._demanded
-            code = AuthenticationRequiredError.code if demanded else error.code
-            self._end(connection, reply(xid, 0, code, _NO_TOKEN))
-            return
-        if handshake.user is not None:
-            ids = self.access.user(handshake.user)
-            connection.ids = tuple(dict.fromkeys((*connection.ids, *ids)))
-        self._say(connection, reply(xid, 0, 0, len(answer).to_bytes(4, "big") + answer))
+            self._say(connection, answer)
 
     def _say(self, connection: Connection, answer: bytes) -> None:
         """An answer that is finished, behind those of earlier requests."""
@@ -567,7 +528,7 @@ class Server:
     def _reply(self, connection: Connection, write: Write, outcome: Outcome) -> None:
         zxid = self.tree.zxid
         if write.op == Op.MULTI and outcome.type == Op.MULTI:
-            body = b"".join(_parts(write.payload, outcome.parts)) + requests.MULTI_END
+            body = b"".join(parts(write.payload, outcome.parts)) + requests.MULTI_END
             connection.out.append(reply(write.cxid, zxid, 0, body))
         elif outcome.error:
             connection.out.append(reply(write.cxid, zxid, outcome.error))
@@ -648,24 +609,3 @@ class Server:
         """Close the connection of a session whose time is over, if it still has one."""
         if session.connection is not None:
             self._close(session.connection)
-
-
-def _parts(payload: bytes, outcomes: list[Outcome]) -> list[bytes]:
-    """The results in the response of a multi. Its txn has create2 as create; who asked knows."""
-    kinds = [outcome.type for outcome in outcomes]
-    if _CREATE2_BEGINS in payload:
-        asked = requests.read_multi(Reader(payload))
-        kinds = [
-            Op.CREATE2 if op == Op.CREATE2 else kind
-            for kind, (op, _) in zip(kinds, asked, strict=True)
-        ]
-    return [_part(kind, outcome) for kind, outcome in zip(kinds, outcomes, strict=True)]
-
-
-def _part(kind: int, outcome: Outcome) -> bytes:
-    """One operation's result in the response of a multi."""
-    if outcome.type == Op.ERROR:
-        return requests.error_result(outcome.error)
-    if kind in (Op.CREATE_CONTAINER, Op.CREATE_TTL):
-        kind = Op.CREATE2
-    return requests.MULTI_HEADER.pack(kind, False, 0) + changed(kind, outcome)

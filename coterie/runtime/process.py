@@ -106,7 +106,7 @@ class ServerProcess:
         if self._alone:
             _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
-        driver.member.server.users = users
+        driver.member.server.gate.users = users
         if lines is not None:
             driver.audit = _audit_log(lines)
             driver.audit.say("serverStart", "success", self._clock.wall_ms())
