@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from coterie.errors import AuthFailedError
 from coterie.wire.digest_md5 import (
-    HOST,
     NONCE_LENGTH,
     NONCE_LETTERS,
     SERVER_NAME,
@@ -28,8 +27,6 @@ from coterie.wire.digest_md5 import (
 
 if TYPE_CHECKING:
     from random import Random
-
-REALM: Final = HOST
 
 _TOKEN_BYTES_MAX: Final = 4096
 _ONCE: Final = frozenset(
@@ -49,26 +46,40 @@ _ONCE: Final = frozenset(
 
 
 class Users:
-    """Who may come in by a password. `dice` must be such that nobody can foresee them."""
+    """Who may come in by a password. `dice` must be such that nobody can foresee them.
 
-    def __init__(self, passwords: Mapping[str, str], dice: Random) -> None:
+    `server_name` is the service and the host that every server is called.
+    """
+
+    def __init__(
+        self, passwords: Mapping[str, str], dice: Random, server_name: str = SERVER_NAME
+    ) -> None:
         self._passwords = dict(passwords)
         self._dice = dice
+        self._server_name = server_name
+
+    def replace(self, passwords: Mapping[str, str]) -> None:
+        """These may come in from now on; who is in stays, and who is about to come in as well."""
+        self._passwords = dict(passwords)
 
     def handshake(self) -> Handshake:
         """One for a connection that is about to prove who it is."""
         nonce = "".join(self._dice.choices(NONCE_LETTERS, k=NONCE_LENGTH))
-        return Handshake(self._passwords, nonce.encode())
+        return Handshake(self._passwords, nonce.encode(), self._server_name)
 
 
 class Handshake:
     """The server's side: `answer` what comes until `user` says who it is."""
 
-    __slots__ = ("_nonce", "_over", "_passwords", "_told", "user")
+    __slots__ = ("_nonce", "_over", "_passwords", "_realm", "_server_name", "_told", "user")
 
-    def __init__(self, passwords: dict[str, str], nonce: bytes) -> None:
+    def __init__(
+        self, passwords: dict[str, str], nonce: bytes, server_name: str = SERVER_NAME
+    ) -> None:
         self._passwords = passwords
         self._nonce = nonce
+        self._server_name = server_name
+        self._realm = server_name.partition("/")[2]
         self._told = False
         self._over = False
         self.user: str | None = None
@@ -90,7 +101,7 @@ class Handshake:
     def _challenge(self) -> bytes:
         return b",".join(
             (
-                b"realm=" + quoted(REALM.encode()),
+                b"realm=" + quoted(self._realm.encode()),
                 b"nonce=" + quoted(self._nonce),
                 b'qop="auth"',
                 b"charset=utf-8",
@@ -104,16 +115,16 @@ class Handshake:
         uri, cnonce = given.get("digest-uri", b""), given.get("cnonce", b"")
         sound = (
             charset in (None, b"utf-8")
-            and given.get("realm") == REALM.encode()
+            and given.get("realm") == self._realm.encode()
             and given.get("nonce") == self._nonce
             and re.fullmatch(b"0*1", given.get("nc", b"")) is not None
             and given.get("qop", b"auth") == b"auth"
-            and _is_ours(uri)
+            and self._is_ours(uri)
             and cnonce
         )
         user = given.get("username", b"").decode(encoding)
         password = self._passwords.get(user)
-        known = secret(user, REALM, password or "")
+        known = secret(user, self._realm, password or "")
         proof, own = proofs(known, self._nonce, cnonce, uri, given.get("authzid"))
         proved = hmac.compare_digest(given.get("response", b""), proof)
         if not sound or password is None or not proved:
@@ -121,8 +132,7 @@ class Handshake:
         self.user = user
         return b"rspauth=" + own
 
-
-def _is_ours(uri: bytes) -> bool:
-    """Whether this is the service and the host that every server is called; a host may follow."""
-    ours = SERVER_NAME.encode()
-    return uri.lower() == ours or uri.lower().startswith(ours + b"/")
+    def _is_ours(self, uri: bytes) -> bool:
+        """Whether this is the service and the host of every server; a host may follow."""
+        ours = self._server_name.encode()
+        return uri.lower() == ours or uri.lower().startswith(ours + b"/")

@@ -1,7 +1,7 @@
 """DIGEST-MD5 (RFC 2831) as both ends have to know it: directives, and the proofs of a password.
 
 A token is a list of `name=value`. What each end makes of one is its own matter
-(`client/sasl.py`, `core/sasl.py`). ZooKeeper calls every server by the same service and host.
+(`digest_client.py`, `core/sasl.py`). ZooKeeper calls every server by the same service and host.
 """
 
 from __future__ import annotations
