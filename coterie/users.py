@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 _MODULE: Final = "org.apache.zookeeper.server.auth.DigestLoginModule"
 _TOKEN: Final = re.compile(
@@ -25,26 +25,63 @@ class UsersError(Exception):
     """These users cannot be taken; the message is one line, without a password in it."""
 
 
-def of_jaas(text: str, section: str) -> dict[str, str]:
-    """The users of a section: `Server { ...DigestLoginModule required user_bob="secret"; };`"""
+class Module(NamedTuple):
+    """A login module of a section: its class, and its options by name."""
+
+    name: str
+    options: dict[str, str]
+
+
+def sections(text: str) -> dict[str, list[Module]]:
+    """The sections of a JAAS file by name; of two of one name the last counts."""
     tokens = list(_tokens(text))
+    found: dict[str, list[Module]] = {}
     place = 0
-    found: dict[str, str] | None = None
     while place < len(tokens):
-        name = tokens[place]
+        modules = found[tokens[place]] = []
         _expect(tokens, place + 1, "{")
         place += 2
-        users: dict[str, str] = {}
         while place < len(tokens) and tokens[place] != "}":
-            place = _module(tokens, place, users, counts=name == section)
+            module, place = _module(tokens, place)
+            modules.append(module)
         _expect(tokens, place, "}")
         _expect(tokens, place + 1, ";")
         place += 2
-        if name == section:
-            found = users
-    if found is None:
+    return found
+
+
+def of_jaas(text: str, section: str) -> dict[str, str]:
+    """The users of a section: `Server { ...DigestLoginModule required user_bob="secret"; };`"""
+    return _sound(
+        {
+            option.removeprefix("user_"): password
+            for module in _digest(text, section)
+            for option, password in module.options.items()
+            if option.startswith("user_")
+        }
+    )
+
+
+def login_of_jaas(text: str, section: str) -> tuple[str, str]:
+    """Whom a section proves to be: `... required username="bob" password="secret"; };`"""
+    options: dict[str, str] = {}
+    for module in _digest(text, section):
+        options |= module.options
+    for option in ("username", "password"):
+        if not options.get(option):
+            raise UsersError(f"the section {section} has no {option}")
+    return options["username"], options["password"]
+
+
+def _digest(text: str, section: str) -> list[Module]:
+    """The modules of a section, which have to be those of DIGEST-MD5."""
+    modules = sections(text).get(section)
+    if modules is None:
         raise UsersError(f"there is no section {section}")
-    return _sound(found)
+    for module in modules:
+        if module.name != _MODULE:
+            raise UsersError(f"{module.name} is not served, only {_MODULE}")
+    return modules
 
 
 def of_lines(text: str) -> dict[str, str]:
@@ -62,21 +99,18 @@ def of_lines(text: str) -> dict[str, str]:
     return _sound(users)
 
 
-def _module(tokens: list[str], place: int, users: dict[str, str], counts: bool) -> int:
+def _module(tokens: list[str], place: int) -> tuple[Module, int]:
     """Read one login module and its options; where the next one begins."""
-    if counts and tokens[place] != _MODULE:
-        raise UsersError(f"{tokens[place]} is not served, only {_MODULE}")
+    module = Module(tokens[place], {})
     place += 2
     while place < len(tokens) and tokens[place] != ";":
         _expect(tokens, place + 1, "=")
         if place + 2 >= len(tokens):
             break
-        option = tokens[place]
-        if option.startswith("user_"):
-            users[option.removeprefix("user_")] = tokens[place + 2]
+        module.options[tokens[place]] = tokens[place + 2]
         place += 3
     _expect(tokens, place, ";")
-    return place + 1
+    return module, place + 1
 
 
 def _tokens(text: str) -> Iterator[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.users import UsersError, of_jaas, of_lines
+from coterie.users import UsersError, login_of_jaas, of_jaas, of_lines, sections
 
 _MODULE = "org.apache.zookeeper.server.auth.DigestLoginModule"
 _JAAS = r"""
 // what others use
 QuorumServer { MODULE required user_peer="p"; };
+QuorumLearner { MODULE required username="peer" password="p"; };
 Client { com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true; };
 /* users {
  */
@@ -56,6 +57,29 @@ def test_a_section_of_several_modules() -> None:
 def test_a_jaas_file_that_cannot_be_taken(text: str, why: str) -> None:
     with pytest.raises(UsersError, match=why):
         of_jaas(text, "Server")
+
+
+def test_whom_a_section_proves_to_be() -> None:
+    assert login_of_jaas(_JAAS, "QuorumLearner") == ("peer", "p")
+
+
+@pytest.mark.parametrize(
+    ("section", "why"),
+    [
+        ("Learner", "there is no section Learner"),
+        ("Server", "the section Server has no username"),
+        ("Client", "Krb5LoginModule is not served"),
+    ],
+)
+def test_a_section_that_proves_nobody(section: str, why: str) -> None:
+    with pytest.raises(UsersError, match=why):
+        login_of_jaas(_JAAS, section)
+
+
+def test_every_section_is_there_with_its_options() -> None:
+    ((name, options),) = sections(_JAAS)["Client"]
+    assert name.endswith("Krb5LoginModule")
+    assert options == {"useKeyTab": "true"}
 
 
 def test_users_in_lines() -> None:
