@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from coterie.core.link import ELECTION, Endpoint, Link
+from coterie.core.link import ELECTION, Complaints, Endpoint, Link
 from coterie.errors import MarshallingError
 from coterie.wire.framing import Framing, frames
 from coterie.wire.peers import MAX_LONG, Initial, read_initial
@@ -30,6 +30,8 @@ _INBOX_MAX: Final = 1000
 """Older ones are forgotten, as in Apache's queue of 100; members repeat what matters."""
 _STRANGERS_MAX: Final = 64
 """Connections that have not said yet who they are, and members that the ensemble does not know."""
+_ADDRESSES_MAX: Final = 4
+"""What a member says of itself costs an attempt for each address, and no other is made meanwhile."""
 _BACKOFF_MS: Final = 200.0
 _BACKOFF_MS_MAX: Final = 2000.0
 
@@ -86,6 +88,7 @@ class Courier:
     """Carries messages to members by id; what was heard is in `inbox`."""
 
     __slots__ = (
+        "_complaints",
         "_effects",
         "_observer_ids",
         "_peers",
@@ -133,6 +136,7 @@ class Courier:
         self._peers: dict[int, _Peer] = {}
         self._strangers: dict[Link, _Stranger] = {}
         self._observer_ids = 0
+        self._complaints = Complaints()
 
     # What the owner asks
 
@@ -220,7 +224,8 @@ class Courier:
             if data and kept is not None and kept.link is link:
                 self._take_messages(kept, data)
         except MarshallingError:
-            self._note(f"Closing {link!r}: it does not speak the election protocol")
+            text = f"Closing {link!r}: it does not speak the election protocol"
+            self._complain("speech", text, now_ms)
             self._close(link)
 
     def lost(self, link: Link, now_ms: float) -> None:
@@ -273,7 +278,8 @@ class Courier:
             self._observer_ids -= 1
             peer = self._observer_ids
         elif not self._is_welcome(peer):
-            self._note(f"Refusing a connection from a member with the id {peer}")
+            text = f"Refusing a connection from a member with the id {peer}"
+            self._complain("id", text, now_ms)
             self._close(link)
             return b""
         link.peer = peer
@@ -281,7 +287,7 @@ class Courier:
         if kept is None:
             kept = self._peers[peer] = _Peer()
         kept.attempts = 0
-        kept.heard_at = initial.addresses
+        kept.heard_at = initial.addresses[:_ADDRESSES_MAX]
         if 0 <= peer < self.my_id:
             self._close(link)
             self._dial_back(peer, kept, stranger.since, now_ms)
@@ -357,5 +363,7 @@ class Courier:
         if peer not in self.ensemble.seats and kept.link is None and kept.dialling is None:
             del self._peers[peer]
 
-    def _note(self, line: str) -> None:
-        self._effects().notes.append(line)
+    def _complain(self, kind: str, text: str, now_ms: float) -> None:
+        line = self._complaints.line(kind, text, now_ms)
+        if line is not None:
+            self._effects().notes.append(line)

@@ -16,6 +16,8 @@ from coterie.wire.peers import MIN_LONG, Notification, State, config_version
 if TYPE_CHECKING:
     from coterie.ensemble import Ensemble
 
+_ROUND_MAX: Final = 1 << 40
+"""No member has begun that many elections. A later round would be joined, and rounds run out."""
 _ASKERS_MAX: Final = 256
 _ASK_MS_MAX: Final = 5000
 """Voters that come back tell all voters; nobody tells those without a vote, so they ask."""
@@ -178,7 +180,7 @@ class Election:
             self._broadcast(now_ms)
 
     def received(self, sender: int, said: Notification, now_ms: float) -> None:
-        if self._silent:
+        if self._silent or said.round > _ROUND_MAX:
             return
         looking = self.state == State.LOOKING
         if looking and config_version(said.config) > self.ensemble.version:

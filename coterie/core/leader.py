@@ -14,7 +14,9 @@ Rules:
   for zxid z stands for all before it. This member's own disk is one of the voters;
 - a learner gets every packet in the order of zxids: what happens while its history is being sent
   queues behind it;
-- who hears nothing from a quorum for `syncLimit` leads no more.
+- who hears nothing from a quorum for `syncLimit` leads no more;
+- before it follows, a learner has to say whole packets in time, small ones at first, and there are
+  only so many who have not said who they are, or whom the ensemble does not know.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Final
 from coterie.core.authority import Authority
 from coterie.core.history import READ_LOG, Plan
 from coterie.core.image import ImageWriter
-from coterie.core.link import Link
+from coterie.core.link import Complaints, Link
 from coterie.core.prepare import Write
 from coterie.core.replica import EPOCH_SHIFT, Replica, counter_of, epoch_of
 from coterie.errors import MarshallingError
@@ -35,6 +37,13 @@ from coterie.wire.requests import Op
 from coterie.wire.txns import Txn
 
 _IMAGE_NODES: Final = 200
+_STRANGERS_MAX: Final = 64
+_UNKNOWN_MAX: Final = 256
+"""Observers without a server line."""
+_INTRODUCTION_BYTES_MAX: Final = 1024
+_EPOCHS_AHEAD_MAX: Final = 2**24
+"""An epoch more for each election that failed: nobody has seen so many without this member. Who
+says so would make the epochs run out, and there is no way back."""
 _COUNTER_MAX: Final = 2**32 - 2**20
 """Where an epoch ends because its numbers run out. What is left is for the writes that are at
 hand when that is found."""
@@ -75,9 +84,9 @@ class Learner:
         "votes",
     )
 
-    def __init__(self, link: Link, frame_bytes_max: int, now_ms: float) -> None:
+    def __init__(self, link: Link, now_ms: float) -> None:
         self.link = link
-        self.reader = peers.PacketReader(frame_bytes_max)
+        self.reader = peers.PacketReader(_INTRODUCTION_BYTES_MAX)
         self.id = 0
         self.votes = False
         self.stage = _STRANGER
@@ -119,6 +128,7 @@ class Leader:
         """Learners that wait until the txn is committed."""
         self._deadline_ms = replica.now_ms + replica.config.init_limit_ms
         self._pings_ms = replica.now_ms
+        self._complaints = Complaints()
         replica.apply_all()
         self._find_epoch()
 
@@ -143,20 +153,24 @@ class Leader:
 
     def accepted(self, link: Link) -> None:
         """A member has connected to the quorum port."""
-        replica = self.replica
-        self.learners[link] = Learner(link, replica.packet_bytes_max, replica.now_ms)
+        strangers = [each for each in self.learners.values() if each.stage == _STRANGER]
+        if len(strangers) >= _STRANGERS_MAX:
+            self._drop(strangers[0], "too many have not said who they are")
+        self.learners[link] = Learner(link, self.replica.now_ms)
 
     def heard(self, link: Link, data: bytes) -> None:
         learner = self.learners.get(link)
         if learner is None or link.closing:
             return
-        learner.heard_ms = self.replica.now_ms
+        if learner.stage == _FOLLOWS:
+            learner.heard_ms = self.replica.now_ms
         learner.reader.feed(data)
         try:
             while self.failed is None:
                 packet = learner.reader.next()
                 if packet is None or learner.link.closing:
                     break
+                learner.heard_ms = self.replica.now_ms
                 self._packet(learner, packet)
         except MarshallingError:
             self._drop(learner, "it sent what is no packet")
@@ -172,10 +186,19 @@ class Leader:
     def lost(self, link: Link) -> None:
         learner = self.learners.pop(link, None)
         if learner is not None and learner.id:
-            self.replica.note(f"lost the connection to server {learner.id}")
+            self._note(learner, f"lost the connection to server {learner.id}")
+
+    def _note(self, learner: Learner, text: str) -> None:
+        """Say it of a member; of others from time to time."""
+        line: str | None = text
+        if learner.id not in self.replica.ensemble.seats:
+            line = self._complaints.line("stranger", text, self.replica.now_ms)
+        if line is not None:
+            self.replica.note(line)
 
     def _drop(self, learner: Learner, reason: str) -> None:
-        self.replica.note(f"closing the connection to server {learner.id or 'unknown'}: {reason}")
+        who = learner.id or "unknown"
+        self._note(learner, f"closing the connection to server {who}: {reason}")
         self.replica.close(learner.link)
         self.learners.pop(learner.link, None)
 
@@ -211,6 +234,10 @@ class Leader:
     def _introduced(self, learner: Learner, packet: Packet) -> None:
         replica = self.replica
         info = peers.LearnerInfo.decode(packet.data)
+        accepted = epoch_of(packet.zxid)
+        if accepted - replica.epochs.accepted > _EPOCHS_AHEAD_MAX:
+            self._drop(learner, f"it claims to have promised epoch {accepted}")
+            return
         learner.id = info.server_id
         learner.votes = (
             packet.kind == Kind.FOLLOWERINFO
@@ -221,10 +248,13 @@ class Leader:
             self._drop(learner, "it has a newer configuration of the ensemble")
             return
         for other in list(self.learners.values()):
-            if other.id == learner.id and other is not learner:
+            if other.id == learner.id and other.stage != _STRANGER:
                 self._drop(other, "it has connected anew")
+        if learner.id not in replica.ensemble.seats and self._unknown() >= _UNKNOWN_MAX:
+            self._drop(learner, "there are too many that the ensemble does not know")
+            return
         learner.stage = _INTRODUCED
-        accepted = epoch_of(packet.zxid)
+        learner.reader.data_bytes_max = replica.packet_bytes_max
         if self.stage != DISCOVERY or self.epoch:
             if learner.votes and accepted > self.epoch:
                 self.failed = f"server {learner.id} has promised epoch {accepted} to another"
@@ -234,6 +264,12 @@ class Leader:
         if learner.votes:
             self._promised[learner.id] = accepted
             self._find_epoch()
+
+    def _unknown(self) -> int:
+        """How many have said who they are, and have no server line."""
+        seats = self.replica.ensemble.seats
+        known = [each.id for each in self.learners.values() if each.stage != _STRANGER]
+        return sum(each not in seats for each in known)
 
     def _find_epoch(self) -> None:
         """A new epoch, once a quorum has said which ones it has promised."""
@@ -313,9 +349,10 @@ class Leader:
         replica = self.replica
         # A whole tree is told by its last txn, not by the epoch: it has no more than that.
         zxid = replica.applied_zxid if plan.kind == Kind.SNAP else plan.zxid
-        replica.note(
+        self._note(
+            learner,
             f"server {learner.id} is at {learner.last_zxid:#x}: {peers.KIND_NAMES[plan.kind]} "
-            f"{zxid:#x} and {len(plan.txns)} txns"
+            f"{zxid:#x} and {len(plan.txns)} txns",
         )
         replica.send(learner.link, peers.packet(plan.kind, zxid))
         for txn in plan.txns:

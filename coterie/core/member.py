@@ -20,7 +20,7 @@ from coterie.core.effects import Epochs
 from coterie.core.election import Election, Vote
 from coterie.core.leader import Leader
 from coterie.core.learner import Learner
-from coterie.core.link import ELECTION, Link
+from coterie.core.link import ELECTION, Complaints, Link
 from coterie.core.prepare import Write
 from coterie.core.replica import Replica
 from coterie.core.stranded import Stranded
@@ -32,6 +32,7 @@ from coterie.wire.txns import Txn
 if TYPE_CHECKING:
     from random import Random
 
+_EARLY_MAX: Final = 64
 _EARLY_BYTES_MAX: Final = 65_536
 _STRANDED_MS_MIN: Final = 2000
 _RETRY_MS: Final = 10
@@ -68,6 +69,7 @@ class Member(Replica):
         self._stranded: Stranded | None = None
         self._early: dict[Link, bytes] = {}
         """Who has connected to the quorum port while no leader is known, and what it said."""
+        self._complaints = Complaints()
         self._looks = False
         self._told = False
         """The election was told that the role is established."""
@@ -122,10 +124,18 @@ class Member(Replica):
         elif isinstance(self.role, Leader):
             self.role.accepted(link)
         elif self.role is None:
-            self._early[link] = b""
+            self._came_early(link)
         else:
             self.close(link)
         self._settle()
+
+    def _came_early(self, link: Link) -> None:
+        """Somebody is at the quorum port while there is no leader, which may be for long."""
+        if len(self._early) >= _EARLY_MAX:
+            oldest = next(iter(self._early))
+            del self._early[oldest]
+            self.close(oldest)
+        self._early[link] = b""
 
     def opened(self, link: Link) -> None:
         """A link that was dialled is open."""
@@ -237,7 +247,10 @@ class Member(Replica):
             try:
                 said = Notification.decode(payload)
             except MarshallingError:
-                self.note(f"server {sender} sent what is no notification")
+                text = f"server {sender} sent what is no notification"
+                line = self._complaints.line(str(sender), text, self.now_ms)
+                if line is not None:
+                    self.note(line)
             else:
                 self.election.received(sender, said, self.now_ms)
         out, self.election.out = self.election.out, []

@@ -179,6 +179,16 @@ def test_the_address_that_a_member_tells_is_tried_after_the_known_one() -> None:
 # What is said
 
 
+def test_of_the_addresses_that_a_member_tells_few_are_tried() -> None:
+    post = _Post(2)
+    link = Link(ELECTION)
+    post.courier.accepted(link, 0)
+    told = tuple((f"10.9.9.{number}", 1) for number in range(90))
+    text = "|".join(f"{host}:{port}" for host, port in told).encode()
+    post.courier.heard(link, struct.pack(">qqi", -65535, 1, len(text)) + text, 0)
+    assert post.dialled().addresses == (("m1", 3888), *told[:4])
+
+
 def test_of_what_waits_only_the_newest_is_kept() -> None:
     post = _Post(3)
     for payload in (b"old", b"new"):
@@ -244,13 +254,18 @@ def test_the_longest_message_is_taken() -> None:
 
 def test_who_is_not_of_the_ensemble_is_refused() -> None:
     post = _Post(2)
+    notes: list[str] = []
     for stranger in (9, 2, 0):
         link = post.accept(stranger, _framed(b"vote"))
         effects = post.take()
         assert effects.link_closes == [link]
         assert not effects.dials
-        assert len(effects.notes) == 1
+        notes += effects.notes
     assert not post.courier.inbox
+    # A scanner does not fill the disk with what is said of it.
+    assert notes == ["Refusing a connection from a member with the id 9"]
+    post.accept(8, now_ms=20_000)
+    assert post.take().notes == [f"{notes[0][:-1]}8 (and 2 more of that kind)"]
 
 
 def test_who_may_join_is_heard() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from coterie.core.election import Election, Vote, agree
 from coterie.ensemble import Ensemble
-from coterie.wire.peers import MIN_LONG, STATE_NAMES, Notification
+from coterie.wire.peers import MAX_LONG, MIN_LONG, STATE_NAMES, Notification
 from tests.core.electorate import Candidate, Electorate, start
 from tests.golden.peers.messages import messages
 
@@ -141,6 +141,15 @@ def test_a_later_round_is_joined_and_earlier_votes_are_forgotten() -> None:
     assert election.next_due_ms() == 210, "only members 2 and 3 are for it in round 7"
     election.received(1, _said(2, round=7), 20)
     assert election._decide_at == 220
+
+
+def test_a_round_that_nobody_can_have_come_to_is_not_joined() -> None:
+    election = _looking(1)
+    for number in (MAX_LONG, 1 << 50):
+        election.received(2, _said(2, round=number), 1)
+    assert election.round == 1
+    election.look(2, ZXID, 1)
+    assert election.out[0][1].encode()
 
 
 def test_in_a_later_round_the_candidate_is_measured_against_oneself() -> None:

@@ -259,3 +259,73 @@ def test_an_epoch_ends_before_its_numbers_do() -> None:
     assert role(pack).epoch == 2
     assert Client(pack, 1).create(b"/after") == OK
     pack.same()
+
+
+# Who is no member
+
+
+def _stranger(pack: Pack, *packets: bytes) -> Link:
+    """Somebody at the leader's quorum port, and what it says."""
+    link = Link(QUORUM)
+    member = pack.members[pack.leader]
+    member.accepted(link)
+    for packet in packets:
+        member.heard(link, packet)
+    return link
+
+
+def _info(epoch: int, server_id: int, kind: int = Kind.FOLLOWERINFO) -> bytes:
+    return peers.packet(kind, epoch << 32, peers.LearnerInfo(server_id).encode())
+
+
+def test_an_epoch_that_nobody_can_have_promised_moves_nothing() -> None:
+    pack = started()
+    for epoch in (0x7FFFFFFF, 2**30):
+        assert _stranger(pack, _info(epoch, 1)).closing
+    pack.run(2000)
+    assert role(pack).epoch == 1
+    assert pack.serving == [1, 2, 3]
+
+
+def test_such_an_epoch_is_not_agreed_on_either() -> None:
+    pack = three()
+    pack.start(1, 2)
+    for _ in range(100):
+        pack.run(10)
+        for member in pack.members.values():
+            link = Link(QUORUM)
+            member.accepted(link)
+            member.heard(link, _info(0x7FFFFFFF, 3))
+    assert role(pack).epoch == 1
+
+
+def test_a_byte_now_and_then_is_no_sign_of_life() -> None:
+    pack = started()
+    silent = _stranger(pack)
+    slow = _stranger(pack, _info(1, 77, Kind.OBSERVERINFO))
+    assert not slow.closing
+    member = pack.members[3]
+    for _ in range(30):
+        pack.run(100)
+        for link in (silent, slow):
+            if not link.closing:
+                member.heard(link, b"\0")
+    assert silent.closing
+    assert slow.closing
+    assert pack.serving == [1, 2, 3]
+    assert len(role(pack).learners) == 2
+
+
+def test_strangers_are_few_and_what_they_say_is_short() -> None:
+    pack = started()
+    links = [_stranger(pack) for _ in range(100)]
+    assert [link.closing for link in links] == [True] * 36 + [False] * 64
+    large = _stranger(pack, peers.packet(Kind.FOLLOWERINFO, 0, bytes(5000))[:50])
+    assert large.closing
+    observers = [_stranger(pack, _info(0, 1000 + n, Kind.OBSERVERINFO)) for n in range(300)]
+    assert sum(not link.closing for link in observers) == 256
+    notes = pack.members[3].effects.notes
+    assert len(notes) <= 2, notes
+    pack.run(3000)
+    assert pack.serving == [1, 2, 3]
+    assert len(role(pack).learners) == 2

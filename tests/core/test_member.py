@@ -142,6 +142,19 @@ def test_who_connects_before_the_election_is_over_waits_for_its_end() -> None:
     assert link in member.role.learners
 
 
+def test_those_who_wait_for_the_end_of_an_election_are_few() -> None:
+    pack = three()
+    pack.start(1)
+    pack.run(500)
+    member = pack.members[1]
+    links = [Link(QUORUM) for _ in range(100)]
+    for link in links:
+        member.accepted(link)
+        member.heard(link, b"x")
+    assert member.take().link_closes == links[:36]
+    assert len(member._early) == 64
+
+
 def test_who_cannot_write_does_not_stand_for_election() -> None:
     pack = started()
     pack.members[3].log_failed("the disk is full")
