@@ -75,7 +75,11 @@ class Authority:
         txn = self.prepare.txn(write, wall_ms)
         if write.op == Op.CREATE_SESSION:
             timeout_ms = int.from_bytes(write.payload[:4], "big", signed=True)
-            session = self.sessions.track(write.session_id, timeout_ms, now_ms)
+            session = self.sessions.by_id.get(write.session_id)
+            if session is None:
+                session = self.sessions.track(write.session_id, timeout_ms, now_ms)
+            else:  # its server said so twice
+                self.sessions.retime(session, timeout_ms, now_ms)
             session.owner = write.owner
         return txn
 

@@ -31,7 +31,7 @@ _INBOX_MAX: Final = 1000
 _STRANGERS_MAX: Final = 64
 """Connections that have not said yet who they are, and members that the ensemble does not know."""
 _ADDRESSES_MAX: Final = 4
-"""What a member says of itself costs an attempt for each address, and no other is made meanwhile."""
+"""Each costs an attempt, and no other is made meanwhile."""
 _BACKOFF_MS: Final = 200.0
 _BACKOFF_MS_MAX: Final = 2000.0
 

@@ -159,14 +159,21 @@ class Prepare:
         reader = Reader(write.payload)
         if write.op == Op.MULTI:
             return self._multi(reader)
-        if write.op in (Op.CREATE_SESSION, Op.CLOSE_SESSION):
+        if write.op == Op.CREATE_SESSION:
+            created = txns.CreateSessionTxn(reader.int32())
             self.zxid += 1
-            body = self._session(write, reader)
-            return self._finish(write.op, body)
+            return self._finish(write.op, created)
+        if write.op == Op.CLOSE_SESSION:
+            self.zxid += 1
+            return self._finish(write.op, self._close_session(write))
+        handler = self._handlers.get(write.op)
+        if handler is None:
+            # Another member may forward what it likes.
+            raise MarshallingError
         request = requests.TABLE[write.op].request.read(reader)
         self.zxid += 1
         try:
-            body = self._handlers[write.op](write.op, request)
+            body = handler(write.op, request)
         except ZooKeeperError as error:
             return self._finish(Op.ERROR, txns.ErrorTxn(error.code))
         return self._finish(write.op, body, self._sliced(request, body, reader.pos))
@@ -245,9 +252,7 @@ class Prepare:
         self._shares = {}
         self.digest = digest
 
-    def _session(self, write: Write, reader: Reader) -> Record:
-        if write.op == Op.CREATE_SESSION:
-            return txns.CreateSessionTxn(reader.int32())
+    def _close_session(self, write: Write) -> Record:
         session = self._sessions.by_id.get(write.session_id)
         if session is not None:
             session.closing = True

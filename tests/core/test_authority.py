@@ -65,6 +65,15 @@ def test_a_session_belongs_to_whoever_asked_for_it() -> None:
     assert alone.sessions.by_id[7].owner is link
 
 
+def test_a_session_that_is_asked_for_twice_is_one() -> None:
+    alone = Alone()
+    alone.write(session(7))
+    link = Link(QUORUM)
+    alone.write(session(7, link))
+    assert list(alone.sessions.by_id) == [7]
+    assert alone.sessions.by_id[7].owner is link
+
+
 def test_an_empty_container_goes_unless_nothing_can_be_written() -> None:
     alone = Alone()
     alone.write(session(7))

@@ -309,6 +309,19 @@ def test_every_attempt_takes_a_zxid_but_one_that_cannot_be_read(desk: Desk) -> N
     desk.land()
 
 
+@pytest.mark.parametrize(
+    ("op", "body"),
+    [(Op.GET_DATA, bytes(8)), (0, b""), (999, b""), (Op.CREATE_SESSION, b"abc"), (-1, b"")],
+)
+def test_what_another_member_should_not_have_forwarded_leaves_no_gap(
+    desk: Desk, op: int, body: bytes
+) -> None:
+    before = desk.prepare.zxid
+    with pytest.raises(MarshallingError):
+        desk.txn(op, body)
+    assert desk.prepare.zxid == before
+
+
 def test_a_version_that_would_be_minus_one_is_skipped(desk: Desk) -> None:
     desk.create(b"/a")
     desk.land()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -51,19 +52,21 @@ _TALK = (
     Kind.FOLLOWERINFO,
     Kind.ACKEPOCH,
     Kind.ACK,
-    *(Kind.REQUEST, Kind.PING, Kind.ACK, Kind.REVALIDATE, Kind.REQUEST, Kind.REQUEST),
+    *(Kind.REQUEST, Kind.PING, Kind.ACK, Kind.REVALIDATE, *(Kind.REQUEST,) * 6),
 )
 
 
-def _learner(dice: random.Random) -> list[bytes]:
+def _learner(dice: random.Random, epoch: int) -> list[bytes]:
     """What a learner says, more or less: mostly in the right order, with the wrong contents."""
     said: list[bytes] = []
     for place, kind in enumerate(_TALK):
-        if kind == Kind.ACK and place < 3 and dice.randrange(8):
-            said.append(peers.packet(kind, 1 << 32))
+        if kind == Kind.ACKEPOCH and dice.randrange(4):
+            said.append(peers.packet(kind, 0, peers.encode_int(0)))
+        elif kind == Kind.ACK and place < 3 and dice.randrange(8):
+            said.append(peers.packet(kind, epoch << 32))
         elif place == 0 and dice.randrange(2):
             body = LearnerInfo(dice.choice((1, 2, 77))).encode()
-            said.append(peers.packet(dice.choice((kind, Kind.OBSERVERINFO)), 1 << 32, body))
+            said.append(peers.packet(dice.choice((kind, Kind.OBSERVERINFO)), epoch << 32, body))
         elif dice.randrange(12):
             said.append(_packet(dice, kind))
         else:
@@ -104,19 +107,26 @@ def _spoiled(dice: random.Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
-def _attack(pack: Pack, dice: random.Random) -> None:
-    """One connection to one member, whatever it is doing."""
+def _attack(pack: Pack, dice: random.Random) -> Callable[[], None]:
+    """One connection to one member, whatever it is doing; what is returned ends it."""
     member = pack.members[dice.choice(list(pack.members))]
     link = Link(dice.choice((ELECTION, QUORUM)))
     member.accepted(link)
-    for piece in _learner(dice) if link.kind == QUORUM else _voter(dice):
+    epoch = max(each.epochs.accepted for each in pack.members.values())
+    for piece in _learner(dice, epoch) if link.kind == QUORUM else _voter(dice):
         if not link.closing:
             member.heard(link, _spoiled(dice, piece))
         if not dice.randrange(3):
             pack.run(10)
     pack.run(10)
-    if not link.gone and dice.randrange(8):
-        member.lost(link)
+
+    def leave() -> None:
+        if not link.gone:
+            member.lost(link)
+
+    if dice.randrange(8):
+        leave()
+    return leave
 
 
 def _run(rounds: int, attacks: int, seed: int) -> None:
@@ -126,8 +136,8 @@ def _run(rounds: int, attacks: int, seed: int) -> None:
         pack.start()
         pack.run(dice.choice((10, 300, 1000)))
         try:
-            for _ in range(attacks):
-                _attack(pack, dice)
+            for leave in [_attack(pack, dice) for _ in range(attacks)]:
+                leave()
             pack.run(10_000)
             assert pack.serving == [1, 2, 3], pack.notes[-20:]
             assert len(pack.members[pack.leader].role.learners) == 2  # type: ignore[union-attr]
