@@ -52,13 +52,25 @@ def environment() -> dict[str, str]:
     }
 
 
+def allow_files() -> None:
+    """Let this process open as many files as it ever may: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _open_files() -> int:
+    """Linux 6.2 and later knows the number. Listing 10,000 of them takes 20 to 50 ms, for which
+    a server that is asked how it is would answer nobody."""
+    return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
+
+
 def numbers() -> dict[str, float]:
     """Open files, their limit, resident memory in bytes; what cannot be read is left out."""
     found: dict[str, float] = {
         "max_file_descriptor_count": resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     }
     try:
-        found["open_file_descriptor_count"] = len(os.listdir("/proc/self/fd"))
+        found["open_file_descriptor_count"] = _open_files()
         with open("/proc/self/statm", encoding="ascii") as file:
             found["resident_memory_bytes"] = int(file.read().split()[1]) * resource.getpagesize()
     except OSError:
