@@ -1,4 +1,4 @@
-"""The settings of who comes in: users of SASL, what is demanded of clients, the audit log.
+"""The settings of who comes in: users of SASL, what is demanded of clients and of members, audit.
 
 Rules: they are part of `Config` (`settings.py`) and are written as Apache writes them, but for
 the files: Apache's server has those from the command line of its JVM.
@@ -83,6 +83,71 @@ class AccessConfig(TLSConfig):
         tuple[str, ...] | None,
         Setting(
             "enforce.auth.schemes", SCHEMES, "these schemes, with commas between them; unset: none"
+        ),
+    ] = None
+    eager_acl_check: Annotated[
+        bool,
+        Setting(
+            "enableEagerACLCheck",
+            TRUE_FALSE,
+            "whether the member that a client has refuses writes that its ACLs forbid, before the "
+            "leader is asked",
+            of_ensemble=True,
+        ),
+    ] = False
+
+    quorum_sasl: Annotated[
+        bool,
+        Setting(
+            "quorum.auth.enableSasl",
+            TRUE_FALSE,
+            "whether members know SASL: those that prove themselves to this one are heard",
+            of_ensemble=True,
+        ),
+    ] = False
+    quorum_sasl_dials: Annotated[
+        bool,
+        Setting(
+            "quorum.auth.learnerRequireSasl",
+            TRUE_FALSE,
+            "whether this member proves itself by SASL to those that it dials",
+            of_ensemble=True,
+        ),
+    ] = False
+    quorum_sasl_demanded: Annotated[
+        bool,
+        Setting(
+            "quorum.auth.serverRequireSasl",
+            TRUE_FALSE,
+            "whether only members are heard that prove themselves by SASL",
+            of_ensemble=True,
+        ),
+    ] = False
+    quorum_sasl_learner_section: Annotated[
+        str,
+        Setting(
+            "quorum.auth.learner.saslLoginContext",
+            TEXT,
+            "the section of the JAAS file that says as whom this member proves itself",
+            of_ensemble=True,
+        ),
+    ] = "QuorumLearner"
+    quorum_sasl_server_section: Annotated[
+        str,
+        Setting(
+            "quorum.auth.server.saslLoginContext",
+            TEXT,
+            "the section of the JAAS file that has the users that members prove to be",
+            of_ensemble=True,
+        ),
+    ] = "QuorumServer"
+    quorum_jaas_file: Annotated[
+        str | None,
+        Setting(
+            "quorum.auth.jaasFile",
+            TEXT,
+            "the JAAS file with these sections; unset: that of sasl.jaasFile",
+            of_ensemble=True,
         ),
     ] = None
 

@@ -64,7 +64,7 @@ _NOTED: Final[dict[str, str]] = {
         localSessionsUpgradingEnabled quorum.
         multiAddress. quorumCnxnTimeoutMs
         electionPortBindRetry tcpKeepAlive leader. learner. follower. observer. observerMaster.
-        fastleader. enableEagerACLCheck forward_learner_requests_to_commit_processor_disabled
+        fastleader. forward_learner_requests_to_commit_processor_disabled
     """,
     "it tunes parts of Apache's server that this one does not have": """
         flushDelay maxBatchSize maxWriteQueuePollTime commitProcessor. nio. netty.
@@ -121,7 +121,6 @@ _REFUSED: Final[dict[str, tuple[str | None, str]]] = {
 """Apache's keys that must not be passed over: the value that changes nothing, and the reason."""
 
 _REFUSED_TO_MEMBERS: Final[dict[str, tuple[str | None, str]]] = {
-    "quorum.auth.enableSasl": ("false", "SASL between members is not served by this version yet"),
     "oraclePath": (None, "this version asks no oracle"),
 }
 """As `_REFUSED`, for who runs alone a notice."""
@@ -156,6 +155,7 @@ def parse(text: str, dynamic: str | None = None) -> tuple[Config, list[str]]:
         config = _with_seat(config, alone)
     _check_bounds(config, reading.lines)
     _check_access(config, reading.lines)
+    _check_members_access(config, reading.lines)
     seats = config.ensemble.seats.values() if config.ensemble else ()
     plain = config.client_port != NO_PORT and not config.client_port_address
     if plain and not any(seat.client for seat in seats):
@@ -478,6 +478,27 @@ def _check_access(config: Config, lines: dict[str, int]) -> None:
         reason = "nobody can come in by SASL: there is no sasl.jaasFile, nor a sasl.usersFile"
     elif "digest" in demanded and not config.digest_auth_enabled:
         reason = "nobody can come in by digest: DigestAuthenticationProvider.enabled is false"
+    else:
+        return
+    raise ConfigError(reason, key=key, line=lines.get(attribute))
+
+
+def _check_members_access(config: Config, lines: dict[str, int]) -> None:
+    """That no member waits for proofs that nobody gives, as Apache's server checks it."""
+    if config.ensemble is None:
+        return
+    dials, demanded = config.quorum_sasl_dials, config.quorum_sasl_demanded
+    reason = "is true, and quorum.auth.enableSasl is not"
+    if demanded and not config.quorum_sasl:
+        key, attribute = "quorum.auth.serverRequireSasl", "quorum_sasl_demanded"
+    elif dials and not config.quorum_sasl:
+        key, attribute = "quorum.auth.learnerRequireSasl", "quorum_sasl_dials"
+    elif demanded and not dials:
+        key, attribute = "quorum.auth.serverRequireSasl", "quorum_sasl_demanded"
+        reason = "is true, and quorum.auth.learnerRequireSasl is not: nobody would be heard"
+    elif config.quorum_sasl and config.quorum_jaas_file is None and config.sasl_jaas_file is None:
+        key, attribute = "quorum.auth.enableSasl", "quorum_sasl"
+        reason = "is true, and there is no quorum.auth.jaasFile, nor a sasl.jaasFile"
     else:
         return
     raise ConfigError(reason, key=key, line=lines.get(attribute))

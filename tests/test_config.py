@@ -335,7 +335,15 @@ def test_an_even_number_of_participants_is_said() -> None:
         (MEMBER + "server.3=host2:2888:3888", "line 9: server.3: host2:2888 is also the address"),
         (MEMBER + "weight.1=1", "line 6: server.1: is in no group"),
         (MEMBER + "sslQuorum=yes", "line 9: sslQuorum: 'yes' is not true or false"),
-        (MEMBER + "quorum.auth.enableSasl=true", "quorum.auth.enableSasl: SASL between members"),
+        (MEMBER + "quorum.auth.enableSasl=true", "line 9: quorum.auth.enableSasl: is true, and "),
+        (
+            MEMBER + "quorum.auth.learnerRequireSasl=true",
+            "quorum.auth.learnerRequireSasl: is true, and quorum.auth.enableSasl is not",
+        ),
+        (
+            MEMBER + "quorum.auth.enableSasl=true\nquorum.auth.serverRequireSasl=true",
+            "quorum.auth.serverRequireSasl: is true, and quorum.auth.learnerRequireSasl is not",
+        ),
         (LEAST + LIMITS + "server.1=a:1:2:observer", "there are only observers"),
         (
             MEMBER + "fastleader.maxNotificationInterval=100",

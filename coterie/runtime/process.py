@@ -25,7 +25,7 @@ from coterie.runtime import doors, tls
 from coterie.runtime.audit import AuditLog
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
-from coterie.runtime.users import known
+from coterie.runtime.users import KnownUsers, known
 from coterie.storage.errors import StorageError
 from coterie.storage.lines import Lines
 from coterie.storage.store import Store
@@ -38,6 +38,8 @@ from coterie.users import UsersError
 
 if TYPE_CHECKING:
     from socket import socket
+
+    from coterie.runtime.sasl import MemberSasl
 
 log = logging.getLogger("coterie.server")
 
@@ -76,6 +78,7 @@ class ServerProcess:
         self.doors: list[doors.Door] = []
         """The HTTP ports: that of the pages, if there is one, then that for metrics alone."""
         self._timer: asyncio.TimerHandle | None = None
+        self._users: KnownUsers | None = None
 
     async def start(self) -> None:
         """Recover the data, then listen. Raises `StartError`, leaving nothing behind."""
@@ -83,6 +86,7 @@ class ServerProcess:
         bound: list[socket] = []
         try:
             member_tls = tls.of_members(config)
+            member_sasl = self._member_sasl()
             users = known(config)
             places = tls.client_ports(config)
             clients = len(places)
@@ -106,7 +110,10 @@ class ServerProcess:
         if self._alone:
             _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
-        driver.member.server.gate.users = users
+        if users is not None:
+            driver.member.server.gate.users = users.users
+            users.follow()
+            self._users = users
         if lines is not None:
             driver.audit = _audit_log(lines)
             driver.audit.say("serverStart", "success", self._clock.wall_ms())
@@ -116,7 +123,7 @@ class ServerProcess:
             self.secure_port = bound[clients - 1].getsockname()[1]
         protocols = [self._client_protocol(driver)] * clients
         if driver.peers is not None:
-            driver.peers.tls = member_tls
+            driver.peers.tls, driver.peers.sasl = member_tls, member_sasl
             elections = len(self._seat().election)
             protocols += [driver.peers.election] * elections
             protocols += [driver.peers.quorum] * (len(bound) - len(protocols))
@@ -173,6 +180,14 @@ class ServerProcess:
         return [
             ("" if everywhere else host, port) for host, port in (*seat.election, *seat.quorum)
         ]
+
+    def _member_sasl(self) -> MemberSasl | None:
+        """How links between members begin, if there is SASL. Raises `UsersError`."""
+        if self.config.ensemble is None or not self.config.quorum_sasl:
+            return None
+        from coterie.runtime.sasl import MemberSasl
+
+        return MemberSasl(self.config)
 
     def _audit_lines(self, store: Store) -> Lines | None:
         """The file of the audit log, open. Raises `StorageError`, with the data let go again."""
@@ -249,6 +264,8 @@ class ServerProcess:
         """Stop listening, let the write that is under way become durable, close everything."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._users is not None:
+            self._users.close()
         for listener in self._listeners:
             listener.close()
         for door in self.doors:
@@ -271,6 +288,8 @@ class ServerProcess:
         """
         if self._timer is not None:
             self._timer.cancel()
+        if self._users is not None:
+            self._users.close()
         for listener in self._listeners:
             listener.close()
         for door in self.doors:

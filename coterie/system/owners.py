@@ -1,4 +1,4 @@
-"""Whose the files of a directory are, and which processes use them.
+"""Whose files are, who may read them, and which processes use them.
 
 Our server locks its directories; Apache's does not, so its open files are looked for. That can be
 seen on Linux alone, and only of processes that this one may look at.
@@ -7,7 +7,13 @@ seen on Linux alone, and only of processes that this one may look at.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
+
+
+def is_for_all(path: str) -> bool:
+    """Whether every user of this machine may read a file. Raises `OSError`."""
+    return bool(os.stat(path).st_mode & stat.S_IROTH)
 
 
 def users(directory: str) -> list[int]:

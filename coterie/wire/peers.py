@@ -369,6 +369,47 @@ def _endpoint(text: str) -> Endpoint:
     return host, int(port)
 
 
+# Both ports: proofs -----------------------------------------------------------------------------
+
+SASL_NAME: Final = "zookeeper-quorum/zk-quorum-sasl-md5"
+"""The service and the host that every member is called by."""
+PROOF_MAGIC: Final = bytes.fromhex("5f2435013501edcc")
+"""What begins a packet of SASL, and nothing else that a member says first."""
+_PROOF: Final = struct.Struct(">8sii")
+"""magic, status, length of the token."""
+
+
+class Proof:
+    """The status in a packet of SASL."""
+
+    IN_PROGRESS: Final = 0
+    SUCCESS: Final = 1
+    ERROR: Final = -1
+
+
+def proof_packet(status: int, token: bytes | None) -> bytes:
+    """One packet of SASL, which has no length around it."""
+    if token is None:
+        return _PROOF.pack(PROOF_MAGIC, status, -1)
+    return _PROOF.pack(PROOF_MAGIC, status, len(token)) + token
+
+
+def read_proof(data: bytes, token_bytes_max: int) -> tuple[int, bytes | None, int] | None:
+    """Status, token and length of the packet of SASL at the start of `data`; None until it is
+    whole. Raises `MarshallingError` for what is none, as soon as that can be seen."""
+    if not PROOF_MAGIC.startswith(data[:8]):
+        raise MarshallingError
+    if len(data) < _PROOF.size:
+        return None
+    _, status, length = _PROOF.unpack_from(data)
+    if not -1 <= length <= token_bytes_max or not -1 <= status <= 1:
+        raise MarshallingError
+    if length < 0:
+        return status, None, _PROOF.size
+    end = _PROOF.size + length
+    return (status, data[_PROOF.size : end], end) if len(data) >= end else None
+
+
 # The election port: notifications ---------------------------------------------------------------
 
 

@@ -14,11 +14,15 @@ import pytest
 from coterie.config import Config
 from coterie.core.link import ELECTION, QUORUM, Link
 from coterie.ensemble import Ensemble
+from coterie.runtime import peers
 from coterie.runtime.driver import Driver
 from coterie.runtime.peers import PeerPorts
+from coterie.runtime.sasl import MemberSasl
 from coterie.runtime.tls import MemberTLS
 from coterie.system import transport
+from coterie.wire.peers import Initial
 from tests.runtime.certificates import Authority
+from tests.runtime.test_sasl import jaas, sasl
 
 
 @dataclass
@@ -51,13 +55,14 @@ class Member:
 class Place:
     """One member's ports on a free port of this machine."""
 
-    def __init__(self, tls: MemberTLS | None = None) -> None:
+    def __init__(self, tls: MemberTLS | None = None, sasl: MemberSasl | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.member = Member()
         self.turns = 0
         driver = SimpleNamespace(loop=loop, begin=self._begin, chunks=0)
         self.ports = PeerPorts(cast(Driver, driver), cast(Any, self.member))
         self.ports.tls = tls
+        self.ports.sasl = sasl
 
     def _begin(self) -> None:
         self.turns += 1
@@ -280,3 +285,170 @@ def test_who_hears_tls_only_refuses_the_clear(
 
     asyncio.run(main())
     assert caplog.messages[0].endswith(": it does not speak TLS")
+
+
+_INITIAL = Initial(1, (("127.0.0.1", 3888),)).encode()
+
+
+async def _by_sasl(here: Place, there: Place, kind: str) -> None:
+    port = await there.serve(kind)
+    link = Link(kind, 2, (("127.0.0.1", port),))
+    here.ports.dial(link)
+    await until(lambda: here.member.seen() == ["opened"])
+    link.open = True
+    link.out += [_INITIAL, b"and more"] if kind == ELECTION else [b"hello"]
+    sent = b"".join(link.out)
+    here.ports.send(link)
+    await until(lambda: b"".join(data for _, _, data in there.member.told) == sent)
+    assert there.member.seen()[:2] == ["accepted", "heard"]
+    here.ports.close(link)
+    await until(lambda: here.member.seen()[-1] == there.member.seen()[-1] == "lost")
+    assert there.ports.strangers == here.ports.protocols == {}
+    there.server.close()
+
+
+def test_members_prove_a_password_before_anything_is_heard(tmp_path: Path) -> None:
+    known = sasl(tmp_path / "jaas", jaas())
+
+    async def main() -> None:
+        for kind in (QUORUM, ELECTION):
+            await _by_sasl(Place(sasl=known), Place(sasl=known), kind)
+
+    asyncio.run(main())
+
+
+def test_the_proof_is_within_tls(tmp_path: Path) -> None:
+    authority, known = Authority(tmp_path), sasl(tmp_path / "jaas", jaas())
+
+    async def main() -> None:
+        here, there = (Place(_tls(authority, name), known) for name in "12")
+        await _by_sasl(here, there, QUORUM)
+
+    asyncio.run(main())
+
+
+async def _who_says_who_it_is_and_waits(here: Place, there: Place) -> None:
+    port = await there.serve(ELECTION)
+    link = Link(ELECTION, 2, (("127.0.0.1", port),))
+    here.ports.dial(link)
+    await until(lambda: here.member.seen() == ["opened"])
+    link.out.append(_INITIAL)
+    here.ports.send(link)
+    link.closing = True
+    here.ports.close(link)
+    await until(lambda: there.member.seen() == ["accepted", "heard", "lost"])
+    await until(lambda: here.member.seen() == ["opened", "lost"])
+    there.server.close()
+
+
+def test_who_is_to_be_dialled_back_proves_itself_before_it_leaves(tmp_path: Path) -> None:
+    known = sasl(tmp_path / "jaas", jaas())
+    lenient = sasl(tmp_path / "jaas", jaas(), demanded=False)
+
+    async def main() -> None:
+        await _who_says_who_it_is_and_waits(Place(sasl=known), Place(sasl=known))
+        await _who_says_who_it_is_and_waits(Place(), Place(sasl=lenient))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [QUORUM, ELECTION])
+def test_who_has_another_password_is_refused_and_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    known, other = sasl(tmp_path / "jaas", jaas()), sasl(tmp_path / "other", jaas("other"))
+
+    async def main() -> None:
+        here, there = Place(sasl=other), Place(sasl=known)
+        port = await there.serve(kind)
+        for count in (1, 2):
+            link = Link(kind, 2, (("127.0.0.1", port),))
+            here.ports.dial(link)
+            if kind == ELECTION:
+                await until(lambda: here.member.seen()[-1:] == ["opened"])
+                link.out.append(_INITIAL)
+                here.ports.send(link)
+            await until(lambda: here.member.seen().count("lost") == count)  # noqa: B023
+        assert there.member.told == []
+        there.server.close()
+
+    asyncio.run(main())
+    why = "wrong user or password"
+    here_said, there_said = sorted(caplog.messages, key=lambda line: "server 2" not in line)
+    assert here_said.startswith("no SASL with server 2 at 127.0.0.1:")
+    assert there_said.startswith("no SASL with 127.0.0.1:")
+    assert here_said.endswith(why)
+    assert there_said.endswith(why)
+
+
+def test_who_proves_nothing_is_refused_where_that_is_demanded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        here, there = Place(), Place(sasl=sasl(tmp_path / "jaas", jaas()))
+        link = await _meet(here, there)
+        link.out.append(b"hello")
+        here.ports.send(link)
+        await until(lambda: here.member.seen()[-1] == "lost")
+        assert there.member.told == []
+        there.server.close()
+
+    asyncio.run(main())
+    assert caplog.messages[0].endswith("does not prove who it is, and serverRequireSasl is true")
+
+
+def test_a_member_that_knows_no_sasl_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        here, there = Place(sasl=sasl(tmp_path / "jaas", jaas())), Place()
+        port = await there.serve(QUORUM)
+        here.ports.dial(Link(QUORUM, 2, (("127.0.0.1", port),)))
+        await until(lambda: there.member.seen() == ["accepted", "heard"])
+        there.ports.close(there.member.told[0][1])
+        await until(lambda: here.member.seen() == ["lost"])
+        there.server.close()
+
+    asyncio.run(main())
+    assert caplog.messages[0].endswith("it ended the connection before it had proved itself")
+
+
+def test_strangers_are_kept_for_so_long_and_so_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_STRANGERS_MAX", 2)
+
+    async def main() -> None:
+        here, there = Place(), Place(sasl=sasl(tmp_path / "jaas", jaas()))
+        port = await there.serve(QUORUM)
+        for count in (1, 2, 3):
+            here.ports.dial(Link(QUORUM, 2, (("127.0.0.1", port),)))
+            await until(lambda: here.member.seen().count("opened") == count)  # noqa: B023
+        await until(lambda: here.member.seen().count("lost") == 1)
+        await until(lambda: len(there.ports.strangers) == 2)
+        monkeypatch.setattr(peers, "_INTRODUCTION_S_MAX", 0.01)
+        here.ports.dial(Link(QUORUM, 2, (("127.0.0.1", port),)))
+        await until(lambda: here.member.seen().count("lost") == 3)
+        assert there.member.told == []
+        there.ports.abort_all()
+        await until(lambda: here.member.seen().count("lost") == 4)
+        there.server.close()
+
+    asyncio.run(main())
+
+
+def test_who_says_nothing_is_let_in_where_nothing_is_demanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_SILENCE_S_MAX", 0.01)
+
+    async def main() -> None:
+        lenient = sasl(tmp_path / "jaas", jaas(), demanded=False)
+        here, there = Place(), Place(sasl=lenient)
+        await _meet(here, there)
+        await until(lambda: there.member.seen() == ["accepted"])
+        there.ports.close_all()
+        await until(lambda: here.member.seen()[-1] == "lost")
+        there.server.close()
+
+    asyncio.run(main())

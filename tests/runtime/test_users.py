@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from random import Random
 
@@ -9,17 +10,16 @@ import pytest
 
 from coterie.client.sasl import Sasl
 from coterie.config import Config
-from coterie.core.sasl import Users
 from coterie.errors import AuthFailedError
-from coterie.runtime.users import known
+from coterie.runtime.users import KnownUsers, known
 from coterie.users import UsersError
 
 _JAAS = 'Own { org.apache.zookeeper.server.auth.DigestLoginModule required user_super="x"; };'
 
 
-def _knows(users: Users | None, user: str, password: str) -> bool:
-    assert users is not None
-    client, server = Sasl(user, password, Random(1)), users.handshake()
+def _knows(found: KnownUsers | None, user: str, password: str) -> bool:
+    assert found is not None
+    client, server = Sasl(user, password, Random(1)), found.users.handshake()
     try:
         client.answer(server.answer(client.answer(server.answer(b""))))
     except AuthFailedError:
@@ -57,3 +57,36 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, contents: bytes | None, why:
         file.write_bytes(contents)
     with pytest.raises(UsersError, match=f"users(: | ){why}"):
         known(Config(data_dir="d", sasl_users_file=str(file)))
+
+
+def test_users_follow_their_file_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text("ann:a\n")
+    found = known(Config(data_dir="d", sasl_users_file=str(file)))
+    assert found is not None
+    begun = found.users.handshake()
+    file.write_text("ann:other\nbob:b\n")
+    found.look()
+    assert _knows(found, "ann", "other")
+    assert _knows(found, "bob", "b")
+    assert not _knows(found, "ann", "a")
+    client = Sasl("ann", "a", Random(1))
+    client.answer(begun.answer(client.answer(begun.answer(b""))))
+    assert client.done
+    file.write_text("bob")
+    found.look()
+    assert _knows(found, "bob", "b")
+
+
+def test_who_may_read_the_passwords_is_looked_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coterie.runtime.users.log", logging.getLogger("users"))
+    file = tmp_path / "users"
+    file.write_text("ann:a\n")
+    for mode in (0o600, 0o644):
+        file.chmod(mode)
+        known(Config(data_dir="d", sasl_users_file=str(file)))
+    assert caplog.messages == [
+        f"{file} has passwords in it and every user of this machine may read it"
+    ]

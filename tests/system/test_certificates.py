@@ -55,7 +55,7 @@ def test_what_is_no_good_leaves_the_old_one_and_is_told_once(
     maker: _Maker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A server of the plugin that still runs lets through what was let through before it came.
-    monkeypatch.setattr("coterie.system.certificates.log", logging.getLogger("certificates"))
+    monkeypatch.setattr("coterie.system.followed.log", logging.getLogger("certificates"))
     caplog.set_level(logging.INFO, "certificates")
     certificates = Certificates((str(maker.path),), maker)
     maker.path.write_text("")
