@@ -45,10 +45,15 @@ class TellingApache(Apache):
     """Apache's server with a log that says how learners are brought up to date."""
 
     log_level = "info"
+    jaas: Path | None = None
+    """Its users and passwords, which Apache has from the command line of its JVM."""
 
     def command(self) -> list[str]:
         java, *rest = super().command()
-        return [java, f"-Dorg.slf4j.simpleLogger.log.{_SYNCS}=debug", *rest]
+        told = [f"-Dorg.slf4j.simpleLogger.log.{_SYNCS}=debug"]
+        if self.jaas is not None:
+            told.append(f"-Djava.security.auth.login.config={self.jaas}")
+        return [java, *told, *rest]
 
 
 KINDS: Final[Mapping[str, type[Server]]] = {"coterie": Coterie, "apache": TellingApache}

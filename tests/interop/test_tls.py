@@ -14,7 +14,7 @@ from tests.runtime.certificates import Authority
 pytestmark = pytest.mark.timeout(240)
 
 
-def _settings(authority: Authority, prefix: str = "ssl.quorum.") -> dict[str, str]:
+def stores(authority: Authority, prefix: str = "ssl.quorum.") -> dict[str, str]:
     """Stores for loopback, which all members of a test share."""
     return {
         f"{prefix}keyStore.location": str(authority.issue("member", "127.0.0.1", "localhost")),
@@ -32,7 +32,7 @@ def _write(ensemble: Ensemble, path: str) -> None:
 def test_a_mix_elects_follows_and_writes_over_tls(
     gather: Gather, tmp_path: Path, mix: str, leader: int
 ) -> None:
-    settings = {"sslQuorum": "true", **_settings(Authority(tmp_path / "tls"))}
+    settings = {"sslQuorum": "true", **stores(Authority(tmp_path / "tls"))}
     ensemble = gather(MIXES[mix], settings).start_led_by(leader)
     until(lambda: ensemble.roles() == ALL_WELL, ensemble.said)
     _write(ensemble, "/secret")
@@ -48,7 +48,7 @@ def test_a_mix_elects_follows_and_writes_over_tls(
 @pytest.mark.parametrize("mix", MIXES)
 def test_members_change_to_tls_one_by_one(gather: Gather, tmp_path: Path, mix: str) -> None:
     """As Apache's guide has it: all hear both, then all dial by TLS, then only TLS is heard."""
-    ensemble = gather(MIXES[mix], _settings(Authority(tmp_path / "tls"))).start()
+    ensemble = gather(MIXES[mix], stores(Authority(tmp_path / "tls"))).start()
     steps = [
         {"portUnification": "true"},
         {"sslQuorum": "true"},
@@ -65,9 +65,9 @@ def test_members_change_to_tls_one_by_one(gather: Gather, tmp_path: Path, mix: s
 
 
 def test_a_member_of_another_ca_stays_out(gather: Gather, tmp_path: Path) -> None:
-    settings = {"sslQuorum": "true", **_settings(Authority(tmp_path / "tls"))}
+    settings = {"sslQuorum": "true", **stores(Authority(tmp_path / "tls"))}
     ensemble = gather(MIXES["coterie-apache-coterie"], settings)
-    ensemble[1].settings.update(_settings(Authority(tmp_path / "other")))
+    ensemble[1].settings.update(stores(Authority(tmp_path / "other")))
     ensemble.spawn()
     until(lambda: ensemble.roles()[-2:] == ["follower", "leader"], ensemble.said)
     until(

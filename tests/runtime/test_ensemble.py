@@ -21,6 +21,7 @@ from tests.compat import raw
 from tests.interop.crowd import Crowd, bad_day, kill_leaders
 from tests.interop.ensembles import ALL_WELL, Ensemble, until
 from tests.runtime.network import Network, missing
+from tests.runtime.test_sasl import jaas
 
 _THREE = ("coterie",) * 3
 _DISK_BYTES = 16 << 20
@@ -188,3 +189,29 @@ def test_a_full_disk_of_the_leader(tmp_path: Path) -> None:
             crowd.go_on()
             until(lambda: three.roles() == ALL_WELL, three.said)
         crowd.judge()
+
+
+def test_who_knows_no_password_stays_out_until_its_file_is_mended(tmp_path: Path) -> None:
+    words = "enableSasl", "learnerRequireSasl", "serverRequireSasl"
+    with Ensemble(tmp_path, _THREE, {f"quorum.auth.{word}": "true" for word in words}) as three:
+        files = {id: tmp_path / f"{id}.conf" for id in three.members}
+        for id, file in files.items():
+            file.write_text(jaas("another" if id == 3 else "secret"))
+            file.chmod(0o600)
+            three[id].settings["quorum.auth.jaasFile"] = str(file)
+        three.start(1, 2)
+        three.spawn(3)
+        said = "no SASL with server 2 at ", ": wrong user or password"
+        until(
+            lambda: any(all(map(line.__contains__, said)) for line in three[3].lines()), three.said
+        )
+        with Crowd(three) as crowd:
+            crowd.go_on()
+            assert three.roles() == [None, "follower", "leader"]
+            files[3].write_text(jaas("secret"))
+            until(lambda: three.roles() == ALL_WELL, three.said)
+            crowd.go_on()
+            three.kill(three.leader())
+            crowd.go_on()
+            three.start()
+            crowd.judge()

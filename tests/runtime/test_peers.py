@@ -303,7 +303,8 @@ async def _by_sasl(here: Place, there: Place, kind: str) -> None:
     assert there.member.seen()[:2] == ["accepted", "heard"]
     here.ports.close(link)
     await until(lambda: here.member.seen()[-1] == there.member.seen()[-1] == "lost")
-    assert there.ports.strangers == here.ports.protocols == {}
+    assert not there.ports.strangers
+    assert not here.ports.protocols
     there.server.close()
 
 
