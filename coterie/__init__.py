@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from coterie.client.blocking import connect_blocking as connect_blocking
     from coterie.client.client import Client as Client
     from coterie.client.client import connect as connect
+    from coterie.client.kerberos import Kerberos as Kerberos
     from coterie.errors import *  # noqa: F403
+    from coterie.system.kerberos import KerberosError as KerberosError
     from coterie.system.tls import TLSError as TLSError
     from coterie.system.tls import TLSFiles as TLSFiles
     from coterie.system.transport import run as run
@@ -29,6 +31,8 @@ _HOMES = {
     "run": "coterie.system.transport",
     "TLSFiles": "coterie.system.tls",
     "TLSError": "coterie.system.tls",
+    "Kerberos": "coterie.client.kerberos",
+    "KerberosError": "coterie.system.kerberos",
 }
 
 if not TYPE_CHECKING:

@@ -7,12 +7,12 @@ the files: Apache's server has those from the command line of its JVM.
 from dataclasses import dataclass
 from typing import Annotated
 
+from coterie.kerberos_settings import KerberosConfig
 from coterie.kinds import LIMIT_KIB, POSITIVE, SCHEMES, TEXT, TRUE_FALSE, Setting
-from coterie.tls_settings import TLSConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessConfig(TLSConfig):
+class AccessConfig(KerberosConfig):
     """How clients prove who they are, and whether they have to."""
 
     sasl_jaas_file: Annotated[
@@ -173,7 +173,8 @@ class AccessConfig(TLSConfig):
     @property
     def has_users(self) -> bool:
         """Whether clients may authenticate by SASL."""
-        return self.sasl_jaas_file is not None or self.sasl_users_file is not None
+        files = self.sasl_jaas_file, self.sasl_users_file, self.sasl_keytab
+        return any(each is not None for each in files)
 
     @property
     def demanded_schemes(self) -> tuple[str, ...]:

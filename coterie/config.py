@@ -91,7 +91,7 @@ _NOTED: Final[dict[str, str]] = {
         ssl.authProvider ssl.sslProvider ssl.quorum.sslProvider ssl.hostnameVerification
         ssl.allowReverseDnsLookup ssl.quorum.allowReverseDnsLookup
     """,
-    "this version has no Kerberos; schemes are built in, sasl where there is a file of users": """
+    "schemes are built in, sasl where there are users or a keytab; tickets need no renewal": """
         authProvider. sasl. kerberos. security. requireKerberosConfig superUser.
         SASLAuthenticationProvider. IPAuthenticationProvider. server.realm kinit
         ensembleAuthName jaasLoginRenew
@@ -458,11 +458,23 @@ def _check_bounds(config: Config, lines: dict[str, int]) -> None:
 
 def _check_access(config: Config, lines: dict[str, int]) -> None:
     """That those come in whom the file lets in, and nobody else."""
-    if config.sasl_jaas_file is not None and config.sasl_users_file is not None:
+    files = {
+        "sasl.jaasFile": config.sasl_jaas_file,
+        "sasl.usersFile": config.sasl_users_file,
+        "sasl.keytab": config.sasl_keytab,
+    }
+    given = [key for key, file in files.items() if file is not None]
+    if len(given) > 1:
         raise ConfigError(
-            "sasl.jaasFile is set as well, and there can be one file of users",
-            key="sasl.usersFile",
-            line=lines.get("sasl_users_file"),
+            f"{given[0]} is set as well, and there can be one file of users or keys",
+            key=given[1],
+            line=lines.get({"sasl.usersFile": "sasl_users_file"}.get(given[1], "sasl_keytab")),
+        )
+    if config.sasl_principal is not None and config.sasl_keytab is None:
+        raise ConfigError(
+            "is set, and sasl.keytab is not",
+            key="sasl.principal",
+            line=lines.get("sasl_principal"),
         )
     if config.auth_enforced and not config.sasl_demanded and config.auth_schemes is None:
         raise ConfigError(
@@ -475,7 +487,9 @@ def _check_access(config: Config, lines: dict[str, int]) -> None:
     if config.sasl_demanded:
         key, attribute = "sessionRequireClientSASLAuth", "sasl_demanded"
     if "sasl" in demanded and not config.has_users:
-        reason = "nobody can come in by SASL: there is no sasl.jaasFile, nor a sasl.usersFile"
+        reason = (
+            "nobody can come in by SASL: there is no sasl.jaasFile, sasl.usersFile or sasl.keytab"
+        )
     elif "digest" in demanded and not config.digest_auth_enabled:
         reason = "nobody can come in by digest: DigestAuthenticationProvider.enabled is false"
     else:

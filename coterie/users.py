@@ -1,9 +1,9 @@
 """Users of SASL and their passwords: text in, names and passwords out; a JAAS file or lines.
 
-Rules: a JAAS file is read as Java reads it, and one section of it counts; only DIGEST-MD5 is
-served, so a section for Kerberos is refused. A file of lines has `user:password` on each, and `#`
-begins a comment. No file is opened here. A password may not be empty, nor a name have an @, which
-would be the realm of Kerberos.
+Rules: a JAAS file is read as Java reads it, and one section of it counts; it has users of
+DIGEST-MD5, or says where the key of Kerberos is. A file of lines has `user:password` on each, and
+`#` begins a comment. No file is opened here. A password may not be empty, nor a name have an @,
+which would be the realm of Kerberos.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 _MODULE: Final = "org.apache.zookeeper.server.auth.DigestLoginModule"
+_KERBEROS_MODULE: Final = "com.sun.security.auth.module.Krb5LoginModule"
 _TOKEN: Final = re.compile(
     r"""(?: \s | //[^\n]* | \#[^\n]* | /\*.*?\*/ )*
     (?: "((?:[^"\\\n]|\\.)*)" | ([{};=]) | ([^\s{};="]+) | (\Z) )""",
@@ -71,6 +72,33 @@ def login_of_jaas(text: str, section: str) -> tuple[str, str]:
         if not options.get(option):
             raise UsersError(f"the section {section} has no {option}")
     return options["username"], options["password"]
+
+
+class Key(NamedTuple):
+    """Where a server's key of Kerberos is: None stands for the system's keytab, and for anybody's
+    key in it."""
+
+    keytab: str | None
+    principal: str | None
+
+
+def key_of_jaas(text: str, section: str) -> Key | None:
+    """The key of a section that has Java's module for Kerberos; None of one that has another:
+    `Server { ...Krb5LoginModule required useKeyTab=true keyTab="..." principal="..."; };`"""
+    modules = [each for each in sections(text).get(section, ()) if each.name == _KERBEROS_MODULE]
+    if not modules:
+        return None
+    options = modules[0].options
+    if options.get("useKeyTab") != "true":
+        raise UsersError(
+            f"the section {section} has no useKeyTab=true, and a server needs a keytab"
+        )
+    keytab = options.get("keyTab")
+    principal = options.get("principal", "*")
+    return Key(
+        None if keytab is None else keytab.removeprefix("FILE:").removeprefix("file:"),
+        None if principal == "*" else principal,
+    )
 
 
 def _digest(text: str, section: str) -> list[Module]:

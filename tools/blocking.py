@@ -48,6 +48,7 @@ from coterie.values import ACL, OPEN_ACL, ACLs, Children, Created, Id, SessionSt
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from coterie.client.kerberos import Kerberos
     from coterie.system.tls import TLSFiles
 
 T = TypeVar("T")

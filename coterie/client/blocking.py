@@ -25,6 +25,7 @@ from coterie.values import ACL, OPEN_ACL, ACLs, Children, Created, Id, SessionSt
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from coterie.client.kerberos import Kerberos
     from coterie.system.tls import TLSFiles
 
 T = TypeVar("T")
@@ -333,7 +334,7 @@ def connect_blocking(
     auth: Sequence[tuple[str, str | bytes]] = (),
     read_only: bool = False,
     tls: SSLContext | TLSFiles | bool | None = None,
-    sasl: tuple[str, str] | None = None,
+    sasl: tuple[str, str] | Kerberos | None = None,
     request_bytes_max: int | None = None,
 ) -> BlockingClient:
     """A client for threads: see `connect` for the arguments."""

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from random import Random
     from ssl import SSLContext
 
+    from coterie.client.kerberos import Kerberos
 
 _CONFIG: Final = paths.CONFIG
 _ATTEMPTS: Final = 3
@@ -524,7 +525,7 @@ def connect(
     auth: Sequence[tuple[str, str | bytes]] = (),
     read_only: bool = False,
     tls: SSLContext | TLSFiles | bool | None = None,
-    sasl: tuple[str, str] | None = None,
+    sasl: tuple[str, str] | Kerberos | None = None,
     request_bytes_max: int | None = None,
     network: Network | None = None,
     dice: Random | None = None,
@@ -535,7 +536,8 @@ def connect(
     every call; `connect_timeout_s` is for one try at one server. `auth` are schemes and
     credentials. `read_only` lets a server without a quorum serve reads. `tls` is True (the
     system's trust), `TLSFiles` or a context; a connect string that begins with `tls://` asks for
-    it, too. `sasl` are a user and a password, for DIGEST-MD5.
+    it, too. `sasl` are a user and a password, for DIGEST-MD5, or a
+    `coterie.client.kerberos.Kerberos`, for GSSAPI.
     `request_bytes_max` is the servers' jute.maxbuffer. `network` and `dice` are for simulations.
 
     Raises `HostsError` (a `ValueError`) for a connect string that makes no sense, and `TLSError`

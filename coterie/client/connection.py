@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Final, cast
 
 from coterie.client.calls import Call
 from coterie.client.hosts import Host
-from coterie.client.session import Session
-from coterie.errors import ForkedError
+from coterie.client.session import Session, taken
+from coterie.errors import AuthFailedError, ForkedError, ZooKeeperError
 from coterie.system import process
 from coterie.system.tls import words as tls_words
 from coterie.system.transport import Network
@@ -98,6 +100,11 @@ class Connection:
             self._dialling = self._loop.create_task(self._dial(wishes.dial))
         if wishes.output and self._wire is not None:
             self._wire.write(b"".join(wishes.output))
+        if wishes.step is not None:
+            # A daemon, for who leaves does not wait for a KDC that does not answer.
+            Thread(
+                target=self._take, args=(wishes.step,), name="coterie-sasl", daemon=True
+            ).start()
         for state in wishes.states:
             self._follow(state)
             self._told(self._on_state, state)
@@ -200,6 +207,24 @@ class Connection:
         if self._tls is not None and not self.session.state.connected:
             return f"{said} after the handshake of TLS: does it want another certificate, or any?"
         return said
+
+    # SASL that may last
+
+    def _take(self, step: Callable[[], bytes]) -> None:
+        """In a thread: take a step, and say what became of it, if anybody is still there."""
+        outcome: bytes | ZooKeeperError
+        try:
+            outcome = taken(step)
+        except Exception as error:
+            outcome = AuthFailedError(operation=f"sasl ({error!r})")
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._thought, step, outcome)
+
+    def _thought(self, step: Callable[[], bytes], outcome: bytes | ZooKeeperError) -> None:
+        self.begin()
+        self.session.thought(step, outcome)
+        self._carry_out()
+        self._look_ahead()
 
     # Out of read-only mode
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from coterie.client import calls
@@ -27,6 +28,7 @@ from coterie.errors import (
     AuthenticationRequiredError,
     AuthFailedError,
     MarshallingError,
+    NotConnectedError,
     OperationTimeoutError,
     OutcomeUnknown,
     SessionExpiredError,
@@ -42,7 +44,10 @@ from coterie.wire.requests import AUTH_XID, NOTIFICATION_XID, PING_XID, SET_WATC
 if TYPE_CHECKING:
     from random import Random
 
+    from coterie.client.kerberos import Kerberos, TicketExchange
     from coterie.client.sasl import Sasl
+
+    Step = Callable[[], bytes]
 
 _REQUEST: Final = struct.Struct(">iii").pack
 _REPLY: Final = struct.Struct(">iqi").unpack_from
@@ -76,7 +81,7 @@ class Settings:
     connect_ms: float = 3_000.0
     read_only: bool = False
     auth: Sequence[tuple[str, bytes]] = ()
-    sasl: tuple[str, str] | None = None
+    sasl: tuple[str, str] | Kerberos | None = None
     request_bytes_max: int = REQUEST_BYTES_MAX
     reply_bytes_max: int = REPLY_BYTES_MAX
 
@@ -88,6 +93,8 @@ class Wishes:
     hang_up: bool = False
     """End the connection, or the attempt to make one; say nothing of it any more."""
     dial: Host | None = None
+    step: Step | None = None
+    """Take this step of SASL, which may last, where nothing waits for it; then tell `thought`."""
     output: list[bytes] = field(default_factory=list)
     states: list[SessionState] = field(default_factory=list)
     events: list[tuple[Watcher, EventType, bytes]] = field(default_factory=list)
@@ -112,7 +119,9 @@ class Session:
         self._dice = dice
         self._rounds = Rounds(hosts, dice)
         self._auths = [calls.auth(*each) for each in settings.auth]
-        self._sasl: Sasl | None = None
+        self._sasl: Sasl | TicketExchange | None = None
+        self._step: Step | None = None
+        """The step of SASL that is being taken."""
         self._wishes = Wishes()
         self._phase = _DOWN
         self._queue: deque[Call] = deque()
@@ -261,6 +270,7 @@ class Session:
             or wishes.states
             or wishes.events
             or wishes.dial is not None
+            or wishes.step is not None
         )
 
     def take(self) -> Wishes:
@@ -343,14 +353,41 @@ class Session:
         self._up_state = SessionState.CONNECTED_READ_ONLY if read_only else SessionState.CONNECTED
         self._phase = _PROVING
         self._refusals = 0
-        self._sasl = None
-        if self.settings.sasl is not None:
+        self._sasl = self._step = None
+        sasl = self.settings.sasl
+        if sasl is None:
+            self._proven()
+        elif isinstance(sasl, tuple):
             from coterie.client.sasl import Sasl
 
-            self._sasl = Sasl(*self.settings.sasl, self._dice)
-            self._prove(self._sasl.first())
+            self._sasl = Sasl(*sasl, self._dice)
+            self._think(self._sasl.first)
         else:
+            assert self.server is not None
+            self._sasl = sasl.exchange(self.server.name)
+            self._think(self._sasl.first)
+
+    def _think(self, step: Step) -> None:
+        """What is computed is there at once; what others are asked for is waited for."""
+        self._step = step
+        if isinstance(self.settings.sasl, tuple):
+            self.thought(step, taken(step))
+        else:
+            self._wishes.step = step
+
+    def thought(self, step: Step, outcome: bytes | ZooKeeperError) -> None:
+        """What became of a step of SASL; that of a connection that is gone is nothing."""
+        if step is not self._step or self._sasl is None or self._phase != _PROVING:
+            return
+        self._step = None
+        if isinstance(outcome, NotConnectedError):
+            self._hang_up(outcome.operation or str(outcome))
+        elif isinstance(outcome, ZooKeeperError):
+            self._refused(outcome.operation or str(outcome))
+        elif self._sasl.done:
             self._proven()
+        else:
+            self._prove(outcome)
 
     def _prove(self, token: bytes) -> None:
         body = len(token).to_bytes(4, "big") + token
@@ -362,17 +399,11 @@ class Session:
         sasl = self._sasl
         if error is not None or sasl is None:
             told = isinstance(error, AuthFailedError | AuthenticationRequiredError)
-            self._refused("sasl (wrong user or password)" if told else str(error))
+            by_password = isinstance(self.settings.sasl, tuple)
+            why = "wrong user or password" if by_password else "the server refuses the ticket"
+            self._refused(f"sasl ({why})" if told else str(error))
             return
-        try:
-            answer = sasl.answer(challenge)
-        except AuthFailedError as refusal:
-            self._refused(refusal.operation or str(refusal))
-            return
-        if sasl.done:
-            self._proven()
-        else:
-            self._prove(answer)
+        self._think(partial(sasl.answer, challenge))
 
     def _refused(self, reason: str) -> None:
         self.failure = f"{self.server}: {reason}"
@@ -484,6 +515,14 @@ class Session:
         self._queue = deque(call for call in self._queue if not call.settled)
         waiting = (call.deadline_ms for call in (*self._sent, *self._queue) if not call.settled)
         self._deadline_ms = min(waiting, default=float("inf"))
+
+
+def taken(step: Callable[[], bytes]) -> bytes | ZooKeeperError:
+    """What becomes of a step of SASL."""
+    try:
+        return step()
+    except ZooKeeperError as error:
+        return error
 
 
 _EVENTS: Final[dict[int, EventType]] = {int(event): event for event in EventType}

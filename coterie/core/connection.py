@@ -14,8 +14,8 @@ from coterie.wire.framing import Framing
 
 if TYPE_CHECKING:
     from coterie.core.prepare import Write
-    from coterie.core.sasl import Handshake
     from coterie.core.sessions import Session
+    from coterie.wire.sasl import Handshake
 
 HOLD_CONNECT: Final = 1
 """Nothing is read until the session exists."""

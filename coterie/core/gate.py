@@ -4,7 +4,8 @@ Rules:
 - identities are of a connection, are added at once, and never go;
 - a proof that failed is told in the place of its request, behind what was asked before it;
 - where a proof is demanded, nothing else is taken from who has not given it, not even a ping.
-The server cuts the frames and keeps the order of replies; `sasl.py` has the handshakes.
+The server cuts the frames and keeps the order of replies; `sasl.py` and `kerberos.py` have the
+handshakes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Final
 from coterie.config import Config
 from coterie.core.acl import AccessControl
 from coterie.core.connection import Connection
-from coterie.core.sasl import Users
 from coterie.errors import AuthenticationRequiredError, AuthFailedError
 from coterie.wire import requests
 from coterie.wire.jute import Reader
 from coterie.wire.requests import Op, reply
+from coterie.wire.sasl import Mechanism
 
 _NO_TOKEN: Final = b"\xff" * 4
 
@@ -28,7 +29,7 @@ class Gate:
     """Takes the proofs of a server's clients. `note` takes a line for the operator."""
 
     def __init__(self, config: Config, access: AccessControl, note: Callable[[str], None]) -> None:
-        self.users: Users | None = None
+        self.users: Mechanism | None = None
         """Who may come in by SASL, if anybody."""
         self.demanded = frozenset(config.demanded_schemes)
         """An identity of one of these is demanded of everybody, if there are any."""
@@ -74,7 +75,8 @@ class Gate:
         try:
             answer = handshake.answer(token)
         except AuthFailedError as error:
-            self._note(f"{connection.ip}:{connection.port}: SASL failed")
+            why = f": {error.operation}" if error.operation else ""
+            self._note(f"{connection.ip}:{connection.port}: SASL failed{why}")
             if self._keeps_refused:
                 return reply(xid, 0, 0, _NO_TOKEN), False
             demanded = "sasl" in self.demanded
@@ -83,4 +85,5 @@ class Gate:
         if handshake.user is not None:
             ids = self._access.user(handshake.user)
             connection.ids = tuple(dict.fromkeys((*connection.ids, *ids)))
-        return reply(xid, 0, 0, len(answer).to_bytes(4, "big") + answer), False
+        told = _NO_TOKEN if answer is None else len(answer).to_bytes(4, "big") + answer
+        return reply(xid, 0, 0, told), False

@@ -25,6 +25,7 @@ from coterie.runtime import doors, tls
 from coterie.runtime.audit import AuditLog
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
+from coterie.runtime.kerberos import tickets
 from coterie.runtime.users import KnownUsers, known
 from coterie.storage.errors import StorageError
 from coterie.storage.lines import Lines
@@ -87,7 +88,8 @@ class ServerProcess:
         try:
             member_tls = tls.of_members(config)
             member_sasl = self._member_sasl()
-            users = known(config)
+            by_ticket = tickets(config)
+            users = known(config) if by_ticket is None else None
             places = tls.client_ports(config)
             clients = len(places)
             secure = None if member_tls is None else member_tls.secure
@@ -110,6 +112,7 @@ class ServerProcess:
         if self._alone:
             _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
+        driver.member.server.gate.users = by_ticket
         if users is not None:
             driver.member.server.gate.users = users.users
             users.follow()
