@@ -3,6 +3,12 @@
 There is one authority at a time for a tree. It turns each write into the next txn; it says when a
 session is over and which containers and TTL znodes go, by writes of its own. When a txn counts is
 not its matter.
+
+While a server is late it hears nobody, though they may have spoken: what they said waits in its
+sockets, or with the learners that it did not ask. So between two turns at most half a tick counts
+as silence, and it asks for a turn every quarter. Who speaks three times in a time-out, as clients
+do, is not expired by a server that was busy, stopped or asleep, or whose every turn is late; and
+as each turn counts for something, who is really silent is expired by that server, too.
 """
 
 from __future__ import annotations
@@ -48,6 +54,9 @@ class Authority:
         now_ms: float,
     ) -> None:
         self.sessions = sessions
+        self._tick_ms = float(config.tick_time_ms)
+        self._turn_ms = now_ms
+        """When the last turn began."""
         self.quotas = Quotas(tree, config.enforce_quota)
         self.prepare = Prepare(
             tree,
@@ -93,6 +102,7 @@ class Authority:
     ) -> None:
         """Submit the writes that no client asks for: ends of sessions and, if it `reaps`, of
         znodes whose time is over."""
+        self._allow_for_lateness(now_ms, effects)
         for session in self.sessions.expired(now_ms):
             effects.notes.append(
                 f"session {session.id:#x} expired after {session.timeout_ms} ms of silence"
@@ -103,7 +113,17 @@ class Authority:
                 payload = PathRequest(path).encode()
                 submit(Write(None, 0, 0, Op.DELETE_CONTAINER, payload, (), now_ms))
 
+    def _allow_for_lateness(self, now_ms: float, effects: Effects) -> None:
+        """Give every session the time in which nobody was heard."""
+        since_ms, self._turn_ms = self._turn_ms, now_ms
+        late_ms = now_ms - since_ms - self._tick_ms / 2
+        if late_ms > 0 and self.sessions.by_id:
+            self.sessions.lengthen(since_ms, late_ms, now_ms)
+            if late_ms > self._tick_ms:
+                effects.notes.append(f"{late_ms:.0f} ms late: all sessions get as much longer")
+
     def next_due_ms(self) -> float | None:
-        """When `tick` next has something to do, as far as is known."""
-        due = (self._reaper.next_due_ms(), self.sessions.next_due_ms())
+        """When `tick` next has something to do, as far as is known, and before it is late."""
+        turn_ms = self._turn_ms + self._tick_ms / 4 if self.sessions.by_id else None
+        due = (self._reaper.next_due_ms(), self.sessions.next_due_ms(), turn_ms)
         return min((when for when in due if when is not None), default=None)

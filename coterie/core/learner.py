@@ -402,7 +402,7 @@ class Learner:
         gone: list[int] = []
         if self.stage == BROADCAST:
             for session in replica.sessions.by_id.values():
-                if session.heard_ms >= self._pinged_ms:
+                if session.heard_ms >= self._pinged_ms or session.held:
                     touched.append((session.id, session.timeout_ms))
                 if session.connection is None:
                     gone.append(session.id)

@@ -162,6 +162,9 @@ class Server:
         self.watches.forget(connection)
         session = connection.session
         if session is not None and session.connection is connection:
+            if session.held:
+                # What it said until now was never read.
+                session.heard_ms = self.now_ms
             session.connection = None
         connection.session = None
         writes = sum(isinstance(entry, Write) for entry in connection.fifo)
@@ -565,6 +568,9 @@ class Server:
         if self._throttled and self.outstanding <= self._outstanding_max:
             for connection in self._throttled:
                 connection.hold &= ~connections.HOLD_OUTSTANDING
+                if connection.session is not None:
+                    # It may have spoken all the while.
+                    connection.session.heard_ms = self.now_ms
                 self.effects.resumes.append(connection)
             self._throttled.clear()
 

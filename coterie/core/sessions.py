@@ -3,13 +3,17 @@
 The tree says which sessions exist; this says how long each may stay silent. Expiry goes in
 buckets of one tick: a session ends with the first bucket boundary after its time-out, never
 before it. A packet costs one store (`heard_ms`): where a session really belongs is looked up only
-when its bucket comes due. All times here are monotonic milliseconds.
+when its bucket comes due. Silence that is this server's own doing does not count: that of a client
+that it does not read from because the log is behind, and that of the time in which it was late
+(`Authority`). All times here are monotonic milliseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container
 from typing import TYPE_CHECKING, Final
+
+from coterie.core.connection import HOLD_OUTSTANDING
 
 if TYPE_CHECKING:
     from coterie.core.connection import Connection
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 _PASSWORD_SECRET: Final = 0xB3415C00
 _JAVA_MULTIPLIER: Final = 0x5DEECE66D
 _48_BITS: Final = 2**48 - 1
+_HAIR_MS: Final = 0.001
 
 
 def password(session_id: int) -> bytes:
@@ -60,6 +65,12 @@ class Session:
         self.owner: Link | None = None
         """The learner whose client it is; None where it is this server's own."""
 
+    @property
+    def held(self) -> bool:
+        """Whether its client may have spoken and is not read from, for the log is behind."""
+        connection = self.connection
+        return connection is not None and bool(connection.hold & HOLD_OUTSTANDING)
+
 
 class Sessions:
     """All sessions that this server may expire, in buckets of when they are due."""
@@ -100,6 +111,19 @@ class Sessions:
             self._unfile(session)
         return session
 
+    def lengthen(self, since_ms: float, late_ms: float, now_ms: float) -> None:
+        """The server was late: so much of everybody's silence does not count. Who was heard in
+        the turn that began at `since_ms` may have spoken until now.
+
+        Where a session belongs is seen when its bucket comes due, as ever.
+        """
+        for session in self.by_id.values():
+            if session.heard_ms >= since_ms:
+                # Just before now: in the turn that begins now it has not been heard yet.
+                session.heard_ms = now_ms - _HAIR_MS
+            else:
+                session.heard_ms += late_ms
+
     def expired(self, now_ms: float) -> list[Session]:
         """The sessions whose time is over, each told once; they count as closing from now on."""
         over: list[Session] = []
@@ -107,6 +131,8 @@ class Sessions:
             return over
         for due_ms in sorted(due for due in self._buckets if due <= now_ms):
             for session in self._buckets.pop(due_ms).values():
+                if session.held:
+                    session.heard_ms = now_ms
                 self._file(session)
                 if session.due_ms <= now_ms and not session.closing:
                     session.closing = True

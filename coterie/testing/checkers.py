@@ -5,7 +5,8 @@
 - replies come in the order of the requests, and zxids never go back;
 - a reply shows exactly the tree of the zxid that it bears, so a read sees the writes before it;
 - the event of a watch comes before any reply that shows its change, or a later one;
-- a session does not end before its time-out, nor more than a tick after it.
+- a session does not end before its time-out, also not while what its client said in time waits
+  to be read; nor more than a tick after it, and as long as the server's turns were late.
 What is not checked: ACLs, quotas, the order of names in getChildren, and how often a persistent
 watch tells of one change.
 """
@@ -23,40 +24,62 @@ from coterie.wire.requests import Op
 
 
 class Leases:
-    """How long each session may be silent, in the time of the simulation."""
+    """How long each session may be silent, in the time of the simulation.
+
+    A turn of the server that begins more than half a tick after the one before it is late.
+    """
 
     def __init__(self, tick_ms: float, slack_ms: float) -> None:
         self._tick_ms = tick_ms
         self._slack_ms = slack_ms
         self._timeouts_ms: dict[int, float] = {}
         self._heard_ms: dict[int, float] = {}
-        """When a server can have heard of it last."""
-        self._proved_ms: dict[int, float] = {}
-        """When a client sent the last request that was answered: it was heard no earlier."""
+        """When a server can have heard of it last, and how late it had been in all by then."""
+        self._late_then_ms: dict[int, float] = {}
+        self._spoke_ms: dict[int, float] = {}
+        """When its client last spoke, as far as a server must know or will when it reads."""
+        self._late_ms = 0.0
+        """How long all late turns were in coming."""
+        self._turn_ms = 0.0
 
     def grant(self, session_id: int, timeout_ms: float, now_ms: float) -> None:
         """It is watched over from now on, or anew, after a start."""
         self._timeouts_ms[session_id] = timeout_ms
-        self._heard_ms[session_id] = now_ms
+        self.heard(session_id, now_ms)
 
-    def forget_all(self) -> None:
-        """Nobody watches over sessions for a while."""
+    def forget_all(self, now_ms: float) -> None:
+        """Nobody watches over sessions for a while; then a server begins anew."""
         self._timeouts_ms.clear()
+        self._turn_ms = now_ms
+
+    def turns(self, now_ms: float) -> None:
+        """A server begins a turn."""
+        waited_ms, self._turn_ms = now_ms - self._turn_ms, now_ms
+        if waited_ms > self._tick_ms / 2:
+            self._late_ms += waited_ms
 
     def heard(self, session_id: int, now_ms: float) -> None:
         self._heard_ms[session_id] = now_ms
+        self._late_then_ms[session_id] = self._late_ms
+
+    def unread(self, session_id: int, now_ms: float) -> None:
+        """Its client has spoken, and that waits to be read; it counts if it came in good time."""
+        timeout_ms = self._timeouts_ms.get(session_id, 0.0)
+        before_ms = max(self._spoke_ms.get(session_id, -1e9), self._heard_ms.get(session_id, -1e9))
+        if now_ms - before_ms < timeout_ms - self._tick_ms / 2 - self._slack_ms:
+            self._spoke_ms[session_id] = now_ms
 
     def answered(self, session_id: int, sent_ms: float) -> None:
         """A client has the answer to what it sent then."""
-        self._proved_ms[session_id] = max(self._proved_ms.get(session_id, 0.0), sent_ms)
+        self._spoke_ms[session_id] = max(self._spoke_ms.get(session_id, 0.0), sent_ms)
 
     def ends(self, session_id: int, now_ms: float, *, asked: bool) -> None:
         """The end of a session was numbered, because its client asked for it or has expired."""
         timeout_ms = self._timeouts_ms.pop(session_id, None)
-        silent_ms = now_ms - self._proved_ms.get(session_id, -1e9)
+        silent_ms = now_ms - self._spoke_ms.get(session_id, -1e9)
         if not asked and timeout_ms is not None and silent_ms < timeout_ms - self._slack_ms:
             raise Violation(
-                f"session {session_id:#x} expired {silent_ms:.0f} ms after it was heard of; its "
+                f"session {session_id:#x} expired {silent_ms:.0f} ms after it spoke; its "
                 f"time-out is {timeout_ms:.0f} ms"
             )
 
@@ -64,6 +87,7 @@ class Leases:
         """No session may be here that should have ended."""
         for session_id, timeout_ms in self._timeouts_ms.items():
             due_ms = self._heard_ms[session_id] + timeout_ms + self._tick_ms + self._slack_ms
+            due_ms += self._late_ms - self._late_then_ms[session_id]
             if due_ms < now_ms:
                 raise Violation(f"session {session_id:#x} should have ended at {due_ms:.0f} ms")
 

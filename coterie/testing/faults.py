@@ -34,10 +34,11 @@ KINDS: Final = (
     "partition",
     "mute",
     "clock",
+    "pause",
 )
 """The power fails; it, or the process, ends in the middle of a call; the process is killed, or
 stopped; a bit rots; syncs fail; the disk is full, or slow; connections break, or break at one end;
-a partition; a client falls silent; the wall clock jumps."""
+a partition; a client falls silent; the wall clock jumps; a server stands still for a while."""
 
 KINDS_OF_ENSEMBLES: Final = ("leader", "alone", "split", "outage")
 """Something happens to the leader; it is cut off; the members are parted; most of them end."""
@@ -97,11 +98,11 @@ class Plan:
 
     @classmethod
     def draw(cls, dice: Random) -> Plan:
-        kinds = [kind for kind in KINDS if dice.random() < 0.35]
+        kinds = [kind for kind in KINDS if kind != "pause" and dice.random() < 0.35]
         if not _STOPS.intersection(kinds):
             kinds.append(dice.choice(("power", "fuse", "kill")))
         think_ms = dice.choice((2.0, 10.0, 40.0))
-        return cls(
+        plan = cls(
             faults=frozenset(kinds),
             fault_every_ms=think_ms * dice.choice((5, 10, 20)),
             faults_max=dice.choice((3, 8, 16)),
@@ -130,6 +131,10 @@ class Plan:
             close_session_paths=True,
             clock_rate=dice.choice((1.0, 1.0, 0.9, 1.1)),
         )
+        # Drawn last: the seeds that were kept before there were pauses mean what they meant.
+        if dice.random() < 0.35:
+            plan.faults |= {"pause"}
+        return plan
 
     def for_members(self, members: int, dice: Random) -> Plan:
         """The same run with several servers, and with faults that only they know."""
@@ -237,6 +242,7 @@ class Faults:
         for host in simulation.hosts:
             self._mend_disk(host.name)
             host.disk.fuse = None
+            host.thaw()
             host.start()
 
     # The machines
@@ -267,6 +273,15 @@ class Faults:
         host = self._dice.choice(self._simulation.hosts)
         host.stop()
         self._down_for_a_while(host.name)
+
+    def _pause(self) -> None:
+        """The server stands still, for less than a time-out of a session or for more."""
+        host = self._dice.choice(self._simulation.hosts)
+        host.freeze()
+        timeout_ms = self._plan.tick_ms * self._plan.timeout_ticks
+        delay_ms = timeout_ms * self._dice.choice((0.2, 0.6, 1.0, 2.0, 5.0))
+        self._simulation.mark("a server stood still")
+        self._simulation.time.after(delay_ms, host.thaw)
 
     def _flip(self) -> None:
         """A bit rots and the machine starts from what is there."""

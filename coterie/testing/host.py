@@ -5,7 +5,9 @@ Rules:
 - the turn is the real driver's: read the clocks once and tick, hand over what is there, take
   once, carry out. All else that the real one leaves to threads, timers and sockets is an event;
 - the effects of a turn need no order among themselves, so they are carried out in a random one;
-- what a life has asked for does not happen once it is over.
+- what a life has asked for does not happen once it is over;
+- a machine may be frozen, as a process is that is stopped, swapped out or starved: its clock goes
+  on, and what was due or has come meanwhile happens when it thaws.
 What this does not do: let two threads write at once. Each call on the store is one step, though
 the machine may halt within it.
 """
@@ -55,6 +57,10 @@ class Witness(Protocol):
 
     def heard(self, host: Host, session_id: int, timeout_ms: int) -> None: ...
 
+    def unread(self, host: Host, session_id: int) -> None: ...
+
+    def turns(self, host: Host) -> None: ...
+
     def ticked(self, host: Host) -> None: ...
 
     def leads(self, host: Host) -> None: ...
@@ -92,6 +98,8 @@ class Host:
         self.clock = VirtualClock(time, plan.clock_rate, 1000.0)
         self.sync_ms = plan.sync_ms
         self.life: Life | None = None
+        self._kept: list[Callable[[], None]] | None = None
+        """What was due while the process stood still; None while it does not."""
         self.flips: list[Flip] = []
         """What has rotted, one bit at a time."""
         self.dice = dice("turns")
@@ -171,7 +179,35 @@ class Host:
         """Ask the process to end."""
         if self.life is not None:
             self.witness.note("asked to stop", self.name)
-            self.life.stop()
+            self.life.hears(self.life.stop)
+
+    def freeze(self) -> None:
+        """The process stands still, if there is one, until `thaw`."""
+        if self.life is not None and self._kept is None:
+            self.witness.note("freezes", self.name)
+            self._kept = []
+            self.network.freeze(self.name)
+
+    def thaw(self) -> None:
+        """The process goes on: timers come first or sockets do, each all at once."""
+        if self._kept is None:
+            return
+        self.witness.note("thaws", self.name)
+        kept, self._kept = self._kept, None
+        halves = [partial(self._catch_up, kept), partial(self.network.thaw, self.name)]
+        for half in halves if self.dice.random() < 0.5 else halves[::-1]:
+            self.time.after(0, half)
+
+    def _catch_up(self, kept: list[Callable[[], None]]) -> None:
+        for action in kept:
+            action()
+
+    def keep(self, action: Callable[[], None]) -> bool:
+        """Do something later, if the process stands still; whether it does."""
+        if self._kept is None:
+            return False
+        self._kept.append(action)
+        return True
 
     def stopped(self) -> None:
         """The process has ended by itself; it will be started again."""
@@ -182,6 +218,7 @@ class Host:
 
     def _over(self, *, powerless: bool) -> None:
         life, self.life = self.life, None
+        self._kept = None
         self.network.machine_stopped(self.name, powerless=powerless)
         if life is not None:
             life.over = True
@@ -229,10 +266,11 @@ class Life:
         return member, Links(self, member)
 
     def after(self, delay_ms: float, action: Callable[[], None]) -> None:
-        self.host.clock.after(delay_ms, partial(self._if_alive, action))
+        self.host.clock.after(delay_ms, partial(self.hears, action))
 
-    def _if_alive(self, action: Callable[[], None]) -> None:
-        if not self.over:
+    def hears(self, action: Callable[[], None]) -> None:
+        """Something is due: it happens now, or when the process goes on, or never."""
+        if not self.over and not self.host.keep(partial(self.hears, action)):
             action()
 
     def _accept(self, end: End) -> ClientEnd:
@@ -249,6 +287,7 @@ class Life:
         self.chunks = 0
         clock = self.host.clock
         self.now_ms = clock.monotonic_ms()
+        self.host.witness.turns(self.host)
         self.member.tick(self.now_ms, clock.wall_ms())
         self.tell()
         turn_ms = self.host.plan.turn_ms
@@ -269,6 +308,8 @@ class Life:
 
     def _tick(self) -> None:
         self.begin()
+        for client in self.clients.values():
+            client.is_held()
         self.host.witness.ticked(self.host)
         delay_ms = min(max(self.member.next_due_ms() - self.now_ms, _TICK_MS_MIN), _TICK_MS_MAX)
         self.after(delay_ms, self._tick)
@@ -464,6 +505,18 @@ class ClientEnd:
 
     def opened(self) -> None:
         raise AssertionError("it was not asked for")
+
+    def is_held(self) -> None:
+        """While it is not read from because of the log, its session is not judged."""
+        session = self._connection.session
+        if session is not None and session.held:
+            self._life.host.witness.heard(self._life.host, session.id, session.timeout_ms)
+
+    def unread(self) -> None:
+        """Something of this client has come, and waits to be read."""
+        session = self._connection.session
+        if session is not None:
+            self._life.host.witness.unread(self._life.host, session.id)
 
     def received(self, data: bytes) -> None:
         life, connection = self._life, self._connection

@@ -22,8 +22,8 @@ from coterie.testing.clock import Time
 from coterie.testing.faults import Plan
 from coterie.testing.files import HaltedError
 from coterie.testing.history import Violation
-from coterie.testing.host import Host
-from coterie.testing.transport import Network
+from coterie.testing.host import ClientEnd, Host
+from coterie.testing.transport import End, Network
 from coterie.wire.txns import Txn
 
 
@@ -48,6 +48,7 @@ class Service:
         self.marks: Counter[str] = Counter()
         self.time = Time()
         self.network = Network(self.time, self.dice("network"), plan.weather)
+        self.network.unread = _unread
         self.agreement = Agreement(self.committed) if plan.members > 1 else None
         self.hosts = [self._make_host(id) for id in range(1, plan.members + plan.observers + 1)]
         self.note("plan", str(plan))
@@ -152,8 +153,19 @@ class Service:
     def heard(self, host: Host, session_id: int, timeout_ms: int) -> None:
         """A server has heard of a session."""
 
+    def unread(self, host: Host, session_id: int) -> None:
+        """Something of a session's client has come to a server that does not read it at once."""
+
+    def turns(self, host: Host) -> None:
+        """A server begins a turn."""
+
     def ticked(self, host: Host) -> None:
         """A server has looked at its clock."""
+
+
+def _unread(end: End) -> None:
+    if isinstance(end.receiver, ClientEnd):
+        end.receiver.unread()
 
 
 def _show(fact: object) -> str:

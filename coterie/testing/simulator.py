@@ -136,7 +136,7 @@ class Simulation(Service):
             self.mark("a flipped bit did no harm")
         self.history.cut(tree.zxid)
         self.history.compare(tree, tree.zxid)
-        self.leases.forget_all()
+        self.leases.forget_all(self.time.now_ms)
         for session_id, (_, timeout_ms) in self.history.born.items():
             if session_id not in self.history.ended:
                 self._grant(session_id, timeout_ms)
@@ -185,6 +185,12 @@ class Simulation(Service):
 
     def heard(self, host: Host, session_id: int, timeout_ms: int) -> None:
         self.leases.heard(session_id, self.time.now_ms)
+
+    def unread(self, host: Host, session_id: int) -> None:
+        self.leases.unread(session_id, self.time.now_ms)
+
+    def turns(self, host: Host) -> None:
+        self.leases.turns(self.time.now_ms)
 
     def ticked(self, host: Host) -> None:
         self.leases.check(self.time.now_ms)

@@ -7,7 +7,9 @@ one network. Rules, which are TCP's:
 - who closes is told at once; the other end when all that was sent before has arrived;
 - a connection may be gone at one end without the other being told: it learns that when it sends
   to a machine that is up;
-- a partition holds bytes up, in one direction or both; they arrive when it heals.
+- a partition holds bytes up, in one direction or both; they arrive when it heals;
+- where a process stands still its system goes on: what comes waits to be read, who connects waits
+  to be accepted, and all is handed over at once when it goes on, as by one look at all sockets.
 What this does not do: bound what is in flight, or hold back who sends faster than the other reads.
 """
 
@@ -119,6 +121,10 @@ class End:
 
     def opens(self) -> None:
         """The network has made the connection that was asked for."""
+        assert self.receiver is not None
+        self._network.tell(self, self._opened)
+
+    def _opened(self) -> None:
         if not self.gone:
             assert self.receiver is not None
             self.receiver.opened()
@@ -135,8 +141,12 @@ class End:
             if piece is not None and self.machine not in network.down:
                 network.reset(peer)
             return
-        if self._waiting or self._paused or (peer.machine, self.machine) in network.blocked:
+        blocked = (peer.machine, self.machine) in network.blocked
+        unread = self._paused or self.machine in network.frozen
+        if self._waiting or blocked or unread:
             self._waiting.append(piece)
+            if unread and not blocked and piece is not None and network.unread is not None:
+                network.unread(self)
             return
         self._hand_over(piece)
 
@@ -149,9 +159,15 @@ class End:
 
     def flush(self) -> None:
         """Hand over what was held up, if nothing holds it up any more."""
-        while self._waiting and not self._paused and not self.gone:
+        network = self._network
+        while (
+            self._waiting
+            and not self._paused
+            and not self.gone
+            and self.machine not in network.frozen
+        ):
             assert self.peer is not None
-            if (self.peer.machine, self.machine) in self._network.blocked:
+            if (self.peer.machine, self.machine) in network.blocked:
                 return
             self._hand_over(self._waiting.popleft())
 
@@ -166,7 +182,8 @@ class End:
             return
         self.vanish()
         if tell and self.receiver is not None:
-            self._network.time.after(0, self.receiver.lost)
+            lost = partial(self._network.tell, self, self.receiver.lost)
+            self._network.time.after(0, lost)
 
     def lose(self) -> None:
         """The connection is gone, and this end is told."""
@@ -184,6 +201,10 @@ class Network:
         """Machines without power: nobody there says that a connection is gone."""
         self.blocked: set[tuple[str, str]] = set()
         """From which machine to which nothing gets through."""
+        self.frozen: dict[str, list[Callable[[], None]]] = {}
+        """Machines whose processes stand still, and what they will have to be told."""
+        self.unread: Callable[[End], None] | None = None
+        """Who is told that something has come to an end and is not read at once."""
         self.ends: dict[End, None] = {}
         self._listeners: dict[Address, Callable[[End], Receiver]] = {}
         self._ends_made = 0
@@ -216,6 +237,8 @@ class Network:
             self.time.after(_CONNECT_TIMEOUT_MS, end.lose)
         elif accept is None:
             self.reset(end)
+        elif there in self.frozen:
+            self.frozen[there].append(partial(self._attempt, end, address))
         else:
             other = End(self, there, None)
             self.ends[other] = None
@@ -238,7 +261,8 @@ class Network:
             if side is not None and not side.gone:
                 side.vanish()
                 if side.receiver is not None:
-                    self.time.after(self.delay_ms(), side.receiver.lost)
+                    lost = partial(self.tell, side, side.receiver.lost)
+                    self.time.after(self.delay_ms(), lost)
 
     def half_open(self, end: End) -> None:
         """A connection breaks, and only this end is told."""
@@ -248,6 +272,7 @@ class Network:
         """The processes of a machine are gone. Its system says so to the others, unless it has
         no power either."""
         self._listeners = {a: accept for a, accept in self._listeners.items() if a[0] != machine}
+        self.frozen.pop(machine, None)
         if powerless:
             self.down.add(machine)
         for end in [end for end in self.ends if end.machine == machine]:
@@ -257,6 +282,24 @@ class Network:
 
     def machine_started(self, machine: str) -> None:
         self.down.discard(machine)
+
+    def tell(self, end: End, action: Callable[[], None]) -> None:
+        """Let the process of an end know something, now or when it goes on."""
+        if end.machine in self.frozen:
+            self.frozen[end.machine].append(action)
+        else:
+            action()
+
+    def freeze(self, machine: str) -> None:
+        """The processes of a machine stand still."""
+        self.frozen.setdefault(machine, [])
+
+    def thaw(self, machine: str) -> None:
+        """They go on, and look at all their sockets."""
+        for action in self.frozen.pop(machine, ()):
+            action()
+        for end in [end for end in self.ends if end.machine == machine]:
+            end.flush()
 
     def block(self, machine: str, other: str) -> None:
         """Let nothing through from one machine to another."""

@@ -26,6 +26,7 @@ class Alone:
 
     def __init__(self, tree: Tree | None = None) -> None:
         self.tree = tree or Tree()
+        self.now_ms = 0.0
         self.sessions = Sessions(CONFIG.tick_time_ms, 1)
         self.authority = Authority(CONFIG, self.tree, self.sessions, access_control(CONFIG), 0.0)
         self.effects = Effects()
@@ -40,6 +41,12 @@ class Alone:
     def tick(self, now_ms: float, reaps: bool = True) -> None:
         wall_ms = WALL_MS + int(now_ms)
         self.authority.tick(now_ms, wall_ms, self.effects, self.write, reaps)
+        self.now_ms = now_ms
+
+    def pass_time(self, until_ms: float) -> None:
+        """Turns none of which is late."""
+        while self.now_ms < until_ms:
+            self.tick(min(self.now_ms + CONFIG.tick_time_ms / 2, until_ms))
 
 
 def session(session_id: int, owner: Link | None = None) -> Write:
@@ -51,11 +58,66 @@ def test_the_sessions_of_the_tree_get_a_whole_timeout() -> None:
     tree = Tree()
     tree.sessions[7] = 4000
     alone = Alone(tree)
-    alone.tick(3999.0)
+    alone.pass_time(3999.0)
     assert alone.txns == []
-    alone.tick(8000.0)
+    alone.pass_time(6000.0)
     assert [(txn.type, txn.session_id) for txn in alone.txns] == [(Op.CLOSE_SESSION, 7)]
     assert "expired" in alone.effects.notes[0]
+
+
+def test_who_spoke_to_a_server_that_was_late_is_not_expired() -> None:
+    tree = Tree()
+    tree.sessions[7] = tree.sessions[8] = 4000
+    alone = Alone(tree)
+    alone.pass_time(1000.0)
+    # For a minute nothing was read. The turn ticks first, and then reads what 7 had said.
+    alone.tick(61_000.0)
+    assert alone.txns == []
+    assert alone.effects.notes == ["59000 ms late: all sessions get as much longer"]
+    alone.sessions.by_id[7].heard_ms = 61_000.0
+    alone.pass_time(64_900.0)
+    assert [(txn.type, txn.session_id) for txn in alone.txns] == [(Op.CLOSE_SESSION, 8)]
+
+
+def test_who_spoke_last_in_a_turn_that_took_long_has_a_whole_timeout() -> None:
+    tree = Tree()
+    tree.sessions[7] = 4000
+    alone = Alone(tree)
+    alone.pass_time(1000.0)
+    # It was heard at the end of the turn, but time stands still within one.
+    alone.sessions.by_id[7].heard_ms = 1000.0
+    alone.tick(61_000.0)
+    alone.pass_time(65_000.0)
+    assert alone.txns == []
+    alone.pass_time(66_000.0)
+    assert [txn.session_id for txn in alone.txns] == [7]
+
+
+def test_the_silent_are_expired_by_a_server_whose_every_turn_is_late() -> None:
+    tree = Tree()
+    tree.sessions[7] = tree.sessions[8] = 4000
+    alone = Alone(tree)
+    for turn in range(1, 10):
+        alone.tick(turn * 10_000.0)
+        alone.sessions.by_id[8].heard_ms = turn * 10_000.0
+    assert [txn.session_id for txn in alone.txns] == [7]
+
+
+def test_a_turn_that_is_on_time_lengthens_nothing() -> None:
+    tree = Tree()
+    tree.sessions[7] = 4000
+    alone = Alone(tree)
+    for turn in range(1, 5):
+        alone.tick(turn * CONFIG.tick_time_ms / 2)
+    assert alone.sessions.by_id[7].heard_ms == 0.0
+
+
+def test_it_asks_for_a_turn_before_one_is_late() -> None:
+    tree = Tree()
+    tree.sessions[7] = 40_000
+    alone = Alone(tree)
+    alone.tick(100.0)
+    assert alone.authority.next_due_ms() == 100.0 + CONFIG.tick_time_ms / 4
 
 
 def test_a_session_belongs_to_whoever_asked_for_it() -> None:

@@ -329,3 +329,24 @@ def test_strangers_are_few_and_what_they_say_is_short() -> None:
     pack.run(3000)
     assert pack.serving == [1, 2, 3]
     assert len(role(pack).learners) == 2
+
+
+def test_a_leader_that_stood_still_hears_its_learners_before_it_expires_their_clients() -> None:
+    pack = three()
+    pack.start(sync_limit=100)
+    pack.run(1000)
+    speaks, silent = Client(pack, 1), Client(pack, 1)
+    leader_id = pack.leader
+    assert leader_id != 1
+    leader = pack.members.pop(leader_id)
+    for _ in range(12):  # three time-outs
+        pack.run(500)
+        speaks.ask(Op.PING, b"")
+    pack.members[leader_id] = leader
+    pack.run(100)
+    assert any("late: all sessions" in note for note in pack.notes)
+    assert set(leader.tree.sessions) == {speaks.session_id, silent.session_id}
+    for _ in range(5):
+        pack.run(500)
+        speaks.ask(Op.PING, b"")
+    assert set(leader.tree.sessions) == {speaks.session_id}

@@ -10,7 +10,7 @@ from coterie.core.learner import Learner
 from coterie.core.member import Member
 from coterie.core.tree import Tree
 from coterie.errors import OK
-from coterie.wire import peers, txns
+from coterie.wire import peers, requests, txns
 from coterie.wire.peers import Kind
 from coterie.wire.requests import Op
 from coterie.wire.txns import Txn
@@ -204,3 +204,24 @@ def test_a_read_behind_a_forwarded_write_waits_for_it() -> None:
     client = Client(pack, 1)
     assert client.create(b"/a", b"1") == OK
     assert client.get(b"/a") == b"1"
+
+
+def test_a_client_that_is_not_read_from_for_the_log_keeps_its_session() -> None:
+    pack = three()
+    pack.start(outstanding_max=1, sync_limit=100)
+    pack.run(1000)
+    client, other = Client(pack, 1), Client(pack, 2)
+    for disk in pack.disks.values():
+        disk.slow = True
+    for _ in range(3):
+        client.ask(Op.SET_DATA, requests.SetDataRequest(b"/", b"", -1).encode())
+    assert client.connection.hold
+    for _ in range(12):  # three time-outs
+        pack.run(500)
+        other.ask(Op.PING, b"")
+    for server_id, disk in pack.disks.items():
+        disk.slow = False
+        pack.sync(server_id)
+    pack.run(1000)
+    assert not client.closed
+    assert client.get(b"/") == b""

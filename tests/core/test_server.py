@@ -481,6 +481,25 @@ def test_who_has_too_much_outstanding_is_not_read_until_the_log_catches_up(
     assert alone.member.server.outstanding == 0
 
 
+def test_who_is_not_read_is_not_silent(make_alone: Callable[..., Alone]) -> None:
+    alone = make_alone(outstanding_max=1)
+    stays, goes, silent = (alone.client(timeout_ms=400) for _ in range(3))
+    alone.slow = True
+    for client in (stays, goes):
+        client.say(b"".join(client.frame(Op.CREATE, create(b"/%d" % i)) for i in range(2)))
+        assert client.connection.hold
+    alone.tick(2450)
+    goes.gone()
+    alone.sync()
+    ids = {stays.session_id, goes.session_id, silent.session_id}
+    assert ids - alone.tree.sessions.keys() == {silent.session_id}
+    # Now it may speak, and has a whole time-out for it.
+    alone.tick(390)
+    alone.sync()
+    assert not stays.closed
+    assert goes.session_id in alone.tree.sessions
+
+
 def test_answers_stop_when_the_client_has_to_take_them_first(alone: Alone) -> None:
     client = alone.client(timeout_ms=2000)
     client.create(b"/big", b"x" * 400_000)

@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from coterie.core.connection import HOLD_OUTPUT, HOLD_OUTSTANDING, Connection
 from coterie.core.sessions import Sessions, first_id, password
 from coterie.core.tree import Tree
 from coterie.values import CreateMode
@@ -115,6 +116,31 @@ def test_a_new_time_out_counts_from_now() -> None:
     other = sessions()
     other.retime(other.track(1, 2000, 0), 200, 50)
     assert ends(other, 3000) == [(300, 1)]
+
+
+def test_silence_that_is_nobodys_fault_does_not_count() -> None:
+    it = sessions()
+    it.track(1, 400, 0)
+    it.track(2, 400, 200)
+    it.lengthen(since_ms=200, late_ms=300, now_ms=550)
+    assert [it.by_id[1].heard_ms, round(it.by_id[2].heard_ms)] == [300, 550]
+    it.lengthen(since_ms=550, late_ms=300, now_ms=900)
+    assert ends(it, 2000) == [(1100, 1), (1300, 2)]
+
+
+def test_who_is_not_read_from_for_the_log_is_not_silent() -> None:
+    it = sessions()
+    for session_id in (1, 2):
+        session = it.track(session_id, 400, 0)
+        session.connection = Connection(session_id, "127.0.0.1", 1, 1000, 0, 0)
+    held = it.by_id[2].connection
+    assert held is not None
+    held.hold = HOLD_OUTSTANDING
+    assert it.by_id[2].held
+    assert ends(it, 1200) == [(500, 1)]
+    held.hold = HOLD_OUTPUT
+    assert not it.by_id[2].held
+    assert ends(it, 2000) == [(1500, 2)]
 
 
 def test_time_that_jumps_ends_all_that_is_over_in_order() -> None:

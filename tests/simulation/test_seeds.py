@@ -50,6 +50,7 @@ def test_fresh_seeds_pass_and_reach_what_they_are_there_for() -> None:
         "files were purged",
         "the log could be written again",
         "the log could not be written",
+        "a server stood still",
         "txns that nobody was told of were lost",
     }
 

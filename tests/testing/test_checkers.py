@@ -312,7 +312,7 @@ def test_a_session_that_ends_too_early_or_not_at_all_is_found() -> None:
     leases.heard(1, now_ms=510)
     with pytest.raises(Violation, match="should have ended at 1611"):
         leases.check(now_ms=1612)
-    with pytest.raises(Violation, match="expired 900 ms after"):
+    with pytest.raises(Violation, match="expired 900 ms after it spoke"):
         leases.ends(1, now_ms=1400, asked=False)
 
 
@@ -326,7 +326,38 @@ def test_a_client_may_end_its_session_at_any_time() -> None:
 def test_after_a_start_every_session_gets_its_time_anew() -> None:
     leases = Leases(tick_ms=100, slack_ms=1)
     leases.grant(1, 1000, now_ms=0)
-    leases.forget_all()
+    leases.forget_all(now_ms=5000)
     leases.check(now_ms=5000)
     leases.grant(1, 1000, now_ms=5000)
     leases.check(now_ms=6100)
+
+
+def test_a_session_may_last_longer_by_as_long_as_a_server_was_late() -> None:
+    leases = Leases(tick_ms=100, slack_ms=1)
+    leases.turns(now_ms=0)
+    leases.grant(1, 1000, now_ms=0)
+    for now_ms in (50, 100, 3000, 3050):
+        leases.turns(now_ms)
+    leases.check(now_ms=4001)
+    with pytest.raises(Violation, match="should have ended at 4001"):
+        leases.check(now_ms=4002)
+    # What it was late before the session was heard of makes no difference.
+    leases.heard(1, now_ms=3050)
+    with pytest.raises(Violation, match="should have ended at 4151"):
+        leases.check(now_ms=4152)
+
+
+def test_what_came_in_good_time_counts_though_it_was_not_read() -> None:
+    leases = Leases(tick_ms=100, slack_ms=1)
+    leases.grant(1, 1000, now_ms=0)
+    for now_ms in (900, 1800, 2700):
+        leases.unread(1, now_ms)
+    with pytest.raises(Violation, match="expired 300 ms after it spoke"):
+        leases.ends(1, now_ms=3000, asked=False)
+
+
+def test_what_came_too_late_does_not_count_unless_it_is_read() -> None:
+    leases = Leases(tick_ms=100, slack_ms=1)
+    leases.grant(1, 1000, now_ms=0)
+    leases.unread(1, now_ms=980)
+    leases.ends(1, now_ms=1101, asked=False)

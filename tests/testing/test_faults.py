@@ -103,6 +103,17 @@ def test_a_disk_fails_for_a_while() -> None:
     assert simulation.hosts[0].sync_ms == simulation.plan.sync_ms
 
 
+def test_a_server_stands_still_for_a_while() -> None:
+    simulation, faults = running()
+    faults._pause()
+    noted = len(simulation.trace)
+    go_on(simulation, 30)
+    assert {kind for _, kind, _ in simulation.trace[noted:]}.isdisjoint({"numbers", "synced"})
+    go_on(simulation, 100_000)
+    assert "thaws" in {kind for _, kind, _ in simulation.trace[noted:]}
+    assert simulation.marks["a server stood still"] == 1
+
+
 def test_connections_break_and_machines_are_parted_for_a_while() -> None:
     simulation, faults = running()
     faults._plan.fault_every_ms = 50

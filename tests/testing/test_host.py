@@ -51,6 +51,12 @@ class Witness:
     def heard(self, host: Host, session_id: int, timeout_ms: int) -> None:
         self.notes.append("heard")
 
+    def unread(self, host: Host, session_id: int) -> None:
+        self.notes.append("unread")
+
+    def turns(self, host: Host) -> None:
+        pass
+
     def ticked(self, host: Host) -> None:
         pass
 
@@ -193,6 +199,37 @@ def test_a_process_that_stops_finishes_its_write_and_is_started_again() -> None:
     world.go_on(1000)
     assert world.host.life is not None
     assert {b"/a", b"/b"} < world.witness.trees[-1].nodes.keys()
+
+
+def test_a_process_that_stands_still_does_nothing_and_then_all() -> None:
+    for seed in range(4):
+        world = World()
+        world.host.dice.seed(seed)
+        world.host.freeze()
+        world.client.create(b"/a", b"/b")
+        noted = len(world.witness.notes)
+        world.go_on(60_000)
+        assert len(world.witness.notes) == noted
+        world.host.thaw()
+        world.go_on(100)
+        assert world.replies == 2
+        assert not any(txn.type == Op.CLOSE_SESSION for txn in world.witness.txns)
+
+
+def test_a_process_may_be_killed_while_it_stands_still() -> None:
+    world = World()
+    world.host.freeze()
+    world.host.stop()
+    world.go_on(100)
+    assert world.host.life is not None
+    world.host.kill()
+    world.host.start()
+    world.host.thaw()
+    world.client = world.connect()
+    world.go_on(10)
+    world.client.create(b"/a")
+    world.go_on(100)
+    assert world.replies == 1
 
 
 def test_a_log_that_failed_is_tried_again() -> None:

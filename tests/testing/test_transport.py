@@ -220,3 +220,53 @@ def test_a_connection_that_was_given_up_is_not_opened() -> None:
     world.client.end.abort()
     world.go_on()
     assert world.client.told == ["lost"]
+
+
+def test_a_process_that_stands_still_is_told_later_and_all_at_once() -> None:
+    world = World()
+    here, there = world.ends
+    unread: list[End] = []
+    world.network.unread = unread.append
+    world.network.freeze("s1")
+    here.send(b"one")
+    world.go_on(100)
+    here.send(b"two")
+    world.go_on(100)
+    assert (world.server.told, unread) == ([], [there, there])
+    world.network.thaw("s1")
+    assert world.server.told == [b"one", b"two"]
+    there.send(b"three")
+    world.go_on()
+    assert world.client.bytes == b"three"
+
+
+def test_who_connects_to_a_process_that_stands_still_waits_to_be_accepted() -> None:
+    world = World(connect=False)
+    world.network.freeze("s1")
+    world.dial()
+    world.go_on()
+    assert world.client.told == []
+    world.network.thaw("s1")
+    world.go_on()
+    assert world.client.told == ["opened"]
+
+
+def test_a_process_that_stands_still_does_not_see_a_connection_break() -> None:
+    world = World()
+    world.network.freeze("c1")
+    world.network.cut(world.ends[0])
+    world.go_on()
+    assert (world.server.told, world.client.told) == (["lost"], ["opened"])
+    world.network.thaw("c1")
+    assert world.client.told == ["opened", "lost"]
+
+
+def test_of_a_process_that_ends_while_it_stands_still_nothing_is_left() -> None:
+    world = World()
+    world.network.freeze("s1")
+    world.ends[0].send(b"lost")
+    world.go_on()
+    world.network.machine_stopped("s1", powerless=False)
+    world.network.thaw("s1")
+    world.go_on()
+    assert (world.server.told, world.client.told[-1]) == ([], "lost")
