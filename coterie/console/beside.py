@@ -13,6 +13,7 @@ from coterie.console.access import Access, Identity
 from coterie.console.clients import Clients
 from coterie.console.members import Finder, Members
 from coterie.console.site import Site
+from coterie.console.trail import Trail
 from coterie.console.views import Views
 from coterie.console.znodes import Znodes
 from coterie.ensemble import Ensemble
@@ -43,5 +44,5 @@ def beside(
 
     finder = Finder(ConnectString.parse(hosts.removeprefix("tls://")), config)
     views = Views(Members(finder.find, tls), access, lambda: hosts, None)
-    routes = [*Znodes(clients, access).routes(), *views.routes()]
+    routes = [*Znodes(clients, access).routes(), *views.routes(), *Trail(None).routes()]
     return Site([*routes], access, _IDLE_S, clients)

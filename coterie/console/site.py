@@ -19,6 +19,7 @@ from coterie.console.connections import Connections
 from coterie.console.members import Members, Place, places
 from coterie.console.operations import Operations
 from coterie.console.problems import Problem
+from coterie.console.trail import Trail
 from coterie.console.views import Views
 from coterie.console.znodes import Znodes
 from coterie.ensemble import Endpoint
@@ -81,6 +82,7 @@ def pages(inside: Inside) -> Site:
         *Operations(inside, access).routes(),
         *Znodes(clients, access).routes(),
         *views.routes(),
+        *Trail(inside).routes(),
     ]
     return Site([*routes], access, idle_s, clients)
 

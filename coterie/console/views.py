@@ -80,6 +80,7 @@ class Views:
         }
         if self._inside is not None:
             told["unready"] = self._inside.unready()
+            told["audit"] = self._inside.config.audit_enabled
             ensemble = self._inside.config.ensemble
             own = None if ensemble is None else self._inside.config.server_id
             more = _itself(self._inside.status())

@@ -2,12 +2,17 @@
 
 Rules: what `append` was given is in the file as a whole or it raised `OSError`, and then it can be
 called again with the same lines. A line that a crash cut off is ended before the next one. Only
-`close` and a new beginning wait for the disk.
+`close` and a new beginning wait for the disk. `newest_first` reads while others write.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 from coterie.system.files import File, Files
+
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class Lines:
@@ -69,3 +74,46 @@ class Lines:
                 file.sync()
             finally:
                 file.close()
+
+
+def newest_first(files: Files, path: str, kept: int, bytes_max: int) -> Iterator[bytes]:
+    """The lines from the last one back, the older files' too, as far as `bytes_max` reaches.
+
+    What has no end yet is no line. Where a file begins anew meanwhile this ends early: its name is
+    another file's from then on. Raises `OSError` for a file that cannot be read.
+    """
+    for name in (path, *(f"{path}.{number}" for number in range(1, kept + 1))):
+        if bytes_max <= 0:
+            return
+        try:
+            size = files.size(name)
+            yield from _of_one(files, name, size, bytes_max)
+            if files.size(name) < size:
+                return
+        except FileNotFoundError:
+            return
+        bytes_max -= size
+
+
+def _of_one(files: Files, name: str, size: int, bytes_max: int) -> Iterator[bytes]:
+    """The lines of one file, which is read in pieces from its end, no more than are asked for."""
+    at, lowest = size, max(0, size - bytes_max)
+    rest: bytes | None = None  # The end of a line whose beginning is not read yet.
+    while at > lowest:
+        begin = max(lowest, at - _PIECE_BYTES)
+        piece = files.read(name, begin, at - begin)
+        if len(piece) < at - begin or files.size(name) < size:
+            return
+        at = begin
+        *ends, last = piece.split(b"\n")
+        if rest is not None:
+            last += rest
+        if ends:
+            if rest is not None:
+                yield last
+            yield from reversed(ends[1:])
+            rest = ends[0]
+        elif rest is not None:
+            rest = last
+    if rest is not None and not lowest:
+        yield rest

@@ -33,7 +33,11 @@ _TAKES_PICTURES: Final = bool(os.environ.get("COTERIE_TEST_SCREENSHOTS"))
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("server")
-    settings = {"admin__enableServer": "true", "admin__serverPort": free_port()}
+    settings = {
+        "admin__enableServer": "true",
+        "admin__serverPort": free_port(),
+        "audit__enable": "true",
+    }
     with Server(directory, None, tickTime=2000, **settings) as started:
         with coterie.connect_blocking(f"127.0.0.1:{started.port}") as zk:
             zk.create("/config/search/database", b'{"pool": 8}', parents=True)
@@ -194,7 +198,50 @@ def test_sessions_and_storage(page: Browser, zk: coterie.BlockingClient) -> None
     page.see("main", "version-2")
 
 
-@pytest.mark.parametrize("name", ["overview", "tree/config/colour", "sessions", "storage"])
+def test_who_changed_what(page: Browser, server: Server) -> None:
+    where = f"127.0.0.1:{server.port}"
+    with coterie.connect_blocking(where, auth=[("digest", "ann:x")]) as zk:
+        zk.create("/watched", b"a")
+        zk.set("/watched", b"b")
+        with pytest.raises(coterie.errors.BadVersionError):
+            zk.set("/watched", b"c", version=7)
+    page.open("/#/tree/watched")
+    page.wait(lambda: page.one("#data").get_property("value") == "b", why="its data")
+    page.wait(
+        lambda: [one for one in page.all("main a") if one.text == "Who changed it"], why="the link"
+    )[0].click()
+
+    def rows() -> list[str]:
+        return [row.text.replace("\n", " ") for row in page.all("#trail tbody tr")]
+
+    page.wait(lambda: len(rows()) == 3, why="its three lines")
+    newest, _, oldest = rows()
+    assert "BadVersionError" in newest
+    assert "ann" in oldest
+    assert "create" in oldest
+    page.one("#audit-result option[value=success]").click()
+    page.wait(lambda: len(rows()) == 2, why="what succeeded")
+    _write(page, "#audit-user", "nobody")
+    page.see("main", "No such change")
+    page.one("body").send_keys("5")
+    page.open("/#/audit")
+    page.see("#trail", "serverStart")
+    _picture(page, "audit")
+
+
+def test_how_the_audit_log_is_switched_on(page: Browser) -> None:
+    page.script(
+        "window.fetch = ((ask) => async (to, how) => to.startsWith('/console/audit') ? new"
+        " Response(JSON.stringify({enabled: false, file: '/data/audit.jsonl'})) : ask(to, how))"
+        "(window.fetch); location.hash = '#/audit'"
+    )
+    page.see("main", "audit.enable=true")
+    page.see("main", "/data/audit.jsonl")
+
+
+@pytest.mark.parametrize(
+    "name", ["overview", "tree/config/colour", "sessions", "storage", "audit"]
+)
 def test_on_a_phone_nothing_is_wider_than_the_window(page: Browser, name: str) -> None:
     page.size(360, 740)
     page.open(f"/#/{name}")

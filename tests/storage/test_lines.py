@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from coterie.storage.lines import Lines
+from coterie.storage.lines import Lines, newest_first
 from coterie.testing.files import Disk, FakeFiles
 
 
@@ -82,3 +82,38 @@ def test_what_the_disk_did_not_take_can_be_given_again(files: FakeFiles) -> None
     disk.capacity = None
     lines.append(b"2\n")
     assert _text(files, "log") == b"1\n2\n"
+
+
+def _newest_first(files: FakeFiles, bytes_max: int = 2**20) -> list[bytes]:
+    return list(newest_first(files, "d/log", 2, bytes_max))
+
+
+def test_lines_are_read_from_the_last_one_back_over_all_files(files: FakeFiles) -> None:
+    lines = Lines(files, "d/log", 4, 2)
+    for line in (b"1\n", b"2\n", b"3\n", b"4\n", b"5\n"):
+        lines.append(line)
+    assert _newest_first(files) == [b"5", b"4", b"3", b"2", b"1"]
+
+
+def test_no_more_is_read_than_was_said_and_half_a_line_is_none(files: FakeFiles) -> None:
+    files.open("d/log").write(0, b"first\nsecond\nhal")
+    assert _newest_first(files) == [b"second", b"first"]
+    assert _newest_first(files, 11) == [b"second"], "the end of `first` is no line"
+    assert _newest_first(files, 0) == []
+
+
+@pytest.mark.parametrize("length", [10, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 200_000])
+def test_lines_that_are_longer_than_what_is_read_at_once(files: FakeFiles, length: int) -> None:
+    written = [b"a" * length, b"b", b"c" * length, b"", b"d"]
+    files.open("d/log").write(0, b"\n".join(written) + b"\n")
+    assert _newest_first(files) == written[::-1]
+
+
+def test_a_file_that_begins_anew_ends_the_reading(files: FakeFiles) -> None:
+    lines = Lines(files, "d/log", 4, 2)
+    lines.append(b"1\n2\n")
+    reading = newest_first(files, "d/log", 2, 100)
+    assert next(reading) == b"2"
+    lines.append(b"3\n")
+    assert list(reading) == [b"1"], "not what is `log.1` by now once more"
+    assert list(newest_first(files, "d/none", 2, 100)) == []

@@ -1,6 +1,7 @@
 // Which page is shown, how the ensemble is, and as whom znodes are asked for.
 
 import { signIn, signOut, who } from "/static/api.js";
+import { audit } from "/static/audit.js";
 import { h, question } from "/static/dom.js";
 import { SERVES, begin, live, onLive } from "/static/live.js";
 import { overview } from "/static/overview.js";
@@ -18,7 +19,7 @@ function route() {
   const dialog = document.getElementById("dialog");
   if (dialog.open) dialog.close("");
   const [, page, ...rest] = hash.split("/");
-  const pages = { overview, sessions, storage };
+  const pages = { audit, overview, sessions, storage };
   for (const link of document.querySelectorAll(".top nav a")) {
     if (link.getAttribute("href").split("/")[1] === page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -64,7 +65,7 @@ document.getElementById("who").addEventListener("click", async () => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.target.closest("input, textarea, select")) return;
-  const pages = { 1: "#/overview", 2: "#/tree/", 3: "#/sessions", 4: "#/storage" };
+  const pages = { 1: "#/overview", 2: "#/tree/", 3: "#/sessions", 4: "#/storage", 5: "#/audit" };
   if (event.key in pages) location.hash = pages[event.key];
   const field = document.querySelector('input[type="search"]');
   if (event.key === "/" && field) {

@@ -66,6 +66,7 @@ export function details(place, path, { go, changed }) {
   function head(told) {
     const owner = told.stat.ephemeral_owner;
     title.replaceChildren(h("div", { class: "spread" }, crumbs(path, go), h("div", { class: "row" },
+      live.state?.audit ? h("a", { href: `#/audit${path.split("/").map(encodeURIComponent).join("/")}` }, "Who changed it") : null,
       owner !== "0x0" ? h("a", { href: `#/sessions/${owner}` }, tag(`ephemeral of ${owner}`, "warn")) : null,
       writes ? h("button", { type: "button", onclick: loses(() => add(path, changed, go)) }, "New child") : null,
       writes && path !== "/" ? h("button", { type: "button", class: "danger", id: "delete", onclick: loses(() => remove(path, told.stat, changed)) }, "Delete") : null)));
