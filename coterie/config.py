@@ -78,7 +78,7 @@ _NOTED: Final[dict[str, str]] = {
         largeRequestMaxBytes largeRequestThreshold connection_throttle_* request_throttle_*
         request_stale_* request_throttler.shutdownTimeout throttled_op_wait_time
     """,
-    "over HTTP there are pages and metrics, without TLS, and no snapshots": """
+    "over HTTP there are pages and metrics, and no snapshots": """
         admin. metricsProvider.
     """,
     "the audit log is written by this server, as lines of JSON": """
@@ -114,8 +114,6 @@ _REFUSED: Final[dict[str, tuple[str | None, str]]] = {
     "ssl.context.supplier.class": (None, "no class of Java makes contexts here"),
     "ssl.quorum.context.supplier.class": (None, "no class of Java makes contexts here"),
     "electionAlg": ("3", "3 is the only algorithm for elections"),
-    "admin.forceHttps": ("false", "HTTP is not served over TLS by this version yet"),
-    "admin.needClientAuth": ("false", "HTTP is not served over TLS by this version yet"),
     "emulate353TTLNodes": ("false", "TTL znodes are kept as ZooKeeper 3.5.4 and later keep them"),
 }
 """Apache's keys that must not be passed over: the value that changes nothing, and the reason."""
@@ -155,6 +153,7 @@ def parse(text: str, dynamic: str | None = None) -> tuple[Config, list[str]]:
         config = _with_seat(config, alone)
     _check_bounds(config, reading.lines)
     _check_access(config, reading.lines)
+    _check_pages(config, reading)
     _check_members_access(config, reading.lines)
     seats = config.ensemble.seats.values() if config.ensemble else ()
     plain = config.client_port != NO_PORT and not config.client_port_address
@@ -516,6 +515,35 @@ def _check_members_access(config: Config, lines: dict[str, int]) -> None:
     else:
         return
     raise ConfigError(reason, key=key, line=lines.get(attribute))
+
+
+def _check_pages(config: Config, reading: _Reading) -> None:
+    """That who asks for HTTP by TLS, or for certificates of those who come, gets it."""
+    by_tls = config.admin_tls_only or config.admin_port_unified
+    key, attribute = "admin.portUnification", "admin_port_unified"
+    if config.admin_tls_only:
+        key, attribute = "admin.forceHttps", "admin_tls_only"
+    reason = None
+    if by_tls and not (config.quorum_key_store or config.client_key_store):
+        of_members = "ssl.quorum.keyStore.location as in Apache's server"
+        reason = f"there is no certificate: it takes {of_members}, or else ssl.keyStore.location"
+    elif config.admin_client_auth:
+        prefix = "ssl.quorum." if config.quorum_key_store else "ssl."
+        trust = config.quorum_trust_store if config.quorum_key_store else config.client_trust_store
+        key, attribute = "admin.needClientAuth", "admin_client_auth"
+        if not by_tls:
+            reason = (
+                "nobody comes by TLS: neither admin.forceHttps nor admin.portUnification is true"
+            )
+        elif not trust:
+            reason = f"there is no {prefix}trustStore.location to check certificates with"
+        elif not config.admin_tls_only:
+            line = reading.lines.get("admin_port_unified")
+            reading.say(
+                line, "admin.portUnification lets in who comes without TLS and certificate"
+            )
+    if reason is not None:
+        raise ConfigError(reason, key=key, line=reading.lines.get(attribute))
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

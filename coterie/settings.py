@@ -301,6 +301,21 @@ class Config(AccessConfig):
     admin_command_url: Annotated[
         str, Setting("admin.commandURL", URL_PATH, "where the commands are")
     ] = "/commands"
+    admin_port_unified: Annotated[
+        bool,
+        Setting("admin.portUnification", TRUE_FALSE, "whether HTTP is had with and without TLS"),
+    ] = False
+    admin_tls_only: Annotated[
+        bool, Setting("admin.forceHttps", TRUE_FALSE, "whether HTTP is had by TLS alone")
+    ] = False
+    admin_client_auth: Annotated[
+        bool,
+        Setting(
+            "admin.needClientAuth",
+            TRUE_FALSE,
+            "whether who comes to HTTP by TLS has to show a certificate",
+        ),
+    ] = False
     admin_idle_timeout_ms: Annotated[
         int,
         Setting(

@@ -145,4 +145,5 @@ def _pages_at(server: ServerProcess) -> str:
     host = server.config.admin_address
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     where = f"[{shown}]" if ":" in shown else shown
-    return f"pages      http://{where}:{server.doors[0].port}/\n"
+    scheme = "https" if server.config.admin_tls_only else "http"
+    return f"pages      {scheme}://{where}:{server.doors[0].port}/\n"

@@ -5,6 +5,7 @@ Rules:
   thread: clients are served meanwhile. A server that nobody asks pays for a socket;
 - a port that nobody asked for by number is a convenience: if another has it, one line says so and
   the server goes on. One that was asked for must be had, as the client port;
+- who has not done a handshake where there has to be one has not come in: no page hears of it;
 - this knows nothing of HTTP. Whoever starts the server hands in what makes the pages.
 """
 
@@ -22,6 +23,8 @@ from coterie.system import transport
 
 if TYPE_CHECKING:
     from socket import socket
+
+    from coterie.system.handshakes import Secure
 
 log = logging.getLogger("coterie.server")
 
@@ -82,10 +85,13 @@ def bind(config: Config) -> list[tuple[socket, bool]]:
 
 
 class Door:
-    """One HTTP port. `open` it within a running event loop."""
+    """One HTTP port, with TLS if it is `secure`. `open` it within a running event loop."""
 
-    def __init__(self, listener: socket, make: Callable[[], Pages]) -> None:
+    def __init__(
+        self, listener: socket, make: Callable[[], Pages], secure: Secure | None = None
+    ) -> None:
         self.port: int = listener.getsockname()[1]
+        self._secure = secure
         self._listener = listener
         self._make = make
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -111,7 +117,9 @@ class Door:
             log.exception("no pages over HTTP at port %d", self.port)
             self._listener.close()
             return
-        self._server = await transport.serve(self._listener, pages.protocol, _BACKLOG)
+        self._server = await transport.serve(
+            self._listener, pages.protocol, _BACKLOG, self._secure
+        )
 
     def shut(self) -> None:
         """Let nobody in any more."""

@@ -140,11 +140,13 @@ class ServerProcess:
             self._purge_later()
 
     def _bind_doors(self, pages: doors.MakePages) -> None:
+        secure = tls.of_pages(self.config)
         for listener, metrics_only in doors.bind(self.config):
             inside = doors.Inside(
                 self.config, self._status, self._unready, lambda: self.port, metrics_only
             )
-            self.doors.append(doors.Door(listener, partial(pages, inside)))
+            door = doors.Door(listener, partial(pages, inside), None if metrics_only else secure)
+            self.doors.append(door)
 
     def _unready(self) -> str | None:
         """Why clients cannot read and write here, or None if they can."""

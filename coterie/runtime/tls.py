@@ -1,4 +1,4 @@
-"""What a configuration says about TLS, as contexts: for clients, and for other members.
+"""What a configuration says about TLS, as contexts: for clients, for other members, for pages.
 
 Rules: what cannot be used is a `TLSError` of one line when the server starts. The names in the
 certificates of members are compared with the hosts of the server lines, never with what reverse
@@ -84,7 +84,10 @@ def client_ports(config: Config) -> list[Place]:
     unified = config.client_port_unified and config.client_port != NO_PORT
     if config.secure_port is None and not unified:
         return [(config.client_port_address, config.client_port, None)]
-    certificates, seconds_max = _of_clients(config), config.client_handshake_ms / 1000
+    certificates, seconds_max = (
+        _following(_client_stores(config)),
+        config.client_handshake_ms / 1000,
+    )
     ports: list[Place] = []
     if config.client_port != NO_PORT:
         both = Secure(certificates, seconds_max, both=True) if unified else None
@@ -95,8 +98,8 @@ def client_ports(config: Config) -> list[Place]:
     return ports
 
 
-def _of_clients(config: Config) -> Certificates:
-    stores = Stores(
+def _client_stores(config: Config) -> Stores:
+    return Stores(
         "ssl.",
         config.client_key_store,
         config.client_key_password,
@@ -109,7 +112,41 @@ def _of_clients(config: Config) -> Certificates:
         config.client_tls_versions,
         config.client_cipher_suites,
     )
+
+
+def _member_stores(config: Config) -> Stores:
+    return Stores(
+        "ssl.quorum.",
+        config.quorum_key_store,
+        config.quorum_key_password,
+        config.quorum_key_password_path,
+        config.quorum_trust_store,
+        config.quorum_trust_password,
+        config.quorum_trust_password_path,
+        config.quorum_auth,
+        config.quorum_tls_version,
+        config.quorum_tls_versions,
+        config.quorum_cipher_suites,
+    )
+
+
+def _following(stores: Stores) -> Certificates:
     return Certificates(stores.paths(), partial(_listening, stores))
+
+
+def of_pages(config: Config) -> Secure | None:
+    """How handshakes are done at the port of the pages; None for HTTP in the clear.
+
+    The certificate is that for members, as in Apache's server, or else that for clients.
+    Raises `TLSError`.
+    """
+    if not (config.admin_tls_only or config.admin_port_unified):
+        return None
+    of_members = config.quorum_key_store is not None
+    stores = _member_stores(config) if of_members else _client_stores(config)
+    seconds_max = (config.quorum_handshake_ms if of_members else config.client_handshake_ms) / 1000
+    stores = stores._replace(auth="need" if config.admin_client_auth else "none")
+    return Secure(_following(stores), seconds_max, both=not config.admin_tls_only)
 
 
 class MemberTLS:
@@ -117,20 +154,8 @@ class MemberTLS:
 
     def __init__(self, config: Config) -> None:
         assert config.ensemble is not None
-        stores = Stores(
-            "ssl.quorum.",
-            config.quorum_key_store,
-            config.quorum_key_password,
-            config.quorum_key_password_path,
-            config.quorum_trust_store,
-            config.quorum_trust_password,
-            config.quorum_trust_password_path,
-            config.quorum_auth,
-            config.quorum_tls_version,
-            config.quorum_tls_versions,
-            config.quorum_cipher_suites,
-        )
-        listening = Certificates(stores.paths(), partial(_listening, stores))
+        stores = _member_stores(config)
+        listening = _following(stores)
         seconds_max, both = config.quorum_handshake_ms / 1000, config.quorum_port_unified
         self.secure = Secure(listening, seconds_max, both)
         """How others are heard."""

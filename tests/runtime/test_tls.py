@@ -21,9 +21,9 @@ from coterie.errors import NotConnectedError
 from coterie.runtime import tls
 from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
-from coterie.runtime.process import ServerProcess
+from coterie.runtime.process import ServerProcess, StartError
 from coterie.settings import NO_PORT
-from coterie.system.tls import TLSError, client_context
+from coterie.system.tls import TLSError, TLSFiles, client_context
 from coterie.system.transport import new_event_loop
 from coterie.values import ACL, Id, Perms
 from coterie.wire import requests
@@ -286,6 +286,101 @@ def test_what_cannot_be_used_is_one_line(
     with pytest.raises(TLSError) as caught:
         tls.client_ports(replace(config, **changes))  # type: ignore[arg-type]
     assert said in str(caught.value)
+
+
+def _pages_config(authority: Authority, **more: object) -> Config:
+    config = Config(
+        data_dir=str(authority.directory / "data"),
+        client_port=0,
+        client_port_address="127.0.0.1",
+        admin_port_given=0,
+        admin_tls_only=True,
+        client_key_store=str(authority.issue("server")),
+        client_trust_store=str(authority.trust),
+    )
+    return replace(config, **more)  # type: ignore[arg-type]
+
+
+def test_pages_have_the_certificate_for_members_or_that_for_clients(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    config = _pages_config(authority)
+    assert tls.of_pages(replace(config, admin_tls_only=False)) is None
+    secure = tls.of_pages(config)
+    assert secure is not None
+    assert not secure.both
+    assert secure.certificates.context().verify_mode is ssl.CERT_NONE, (
+        "as Apache's, not clientAuth"
+    )
+    secure = tls.of_pages(replace(config, admin_tls_only=False, admin_port_unified=True))
+    assert secure is not None
+    assert secure.both
+    secure = tls.of_pages(replace(config, admin_client_auth=True))
+    assert secure is not None
+    assert secure.certificates.context().verify_mode is ssl.CERT_REQUIRED
+    with pytest.raises(TLSError, match="/none"):
+        tls.of_pages(replace(config, quorum_key_store="/none.pem"))
+
+
+class _Fine(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        secure = self._transport.get_extra_info("ssl_object") is not None
+        self._transport.write(b"https" if secure else b"http")
+        self._transport.close()
+
+
+class _Pages:
+    def protocol(self) -> asyncio.Protocol:
+        return _Fine()
+
+    async def close(self) -> None:
+        return
+
+
+async def _knock(port: int, context: ssl.SSLContext | None) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    writer.write(b"GET")
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    except OSError:
+        return b""  # In TLS 1.3 the server tells after the client's handshake is done.
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("unified", [False, True])
+def test_pages_by_tls(tmp_path: Path, unified: bool) -> None:
+    authority = Authority(tmp_path)
+    mine = str(authority.issue("me"))
+    config = _pages_config(
+        authority, admin_tls_only=not unified, admin_port_unified=unified, admin_client_auth=True
+    )
+
+    async def main() -> None:
+        server = ServerProcess(config, pages=lambda inside: _Pages())
+        await server.start()
+        port = server.doors[0].port
+        try:
+            who = TLSFiles(certificate=mine, ca=str(authority.trust))
+            assert await _knock(port, client_context(who)) == b"https"
+            assert await _knock(port, client_context(authority.files())) == b""
+            assert await _knock(port, None) == (b"http" if unified else b"")
+        finally:
+            await server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            await _knock(port, None)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main(), 20))
+
+
+def test_pages_whose_certificate_is_missing_are_one_line(tmp_path: Path) -> None:
+    config = _pages_config(Authority(tmp_path), client_key_store=str(tmp_path / "none.pem"))
+    server = ServerProcess(config, pages=lambda inside: _Pages())
+    with asyncio.Runner() as runner, pytest.raises(StartError, match=r"cannot read .*none.pem"):
+        runner.run(server.start())
 
 
 def test_who_alone_knows_no_tls_of_members() -> None:
