@@ -25,6 +25,7 @@ from collections import deque
 from typing import Final
 
 from coterie.core.authority import Authority
+from coterie.core.eager import early
 from coterie.core.history import READ_LOG, Plan
 from coterie.core.image import ImageWriter
 from coterie.core.link import Complaints, Link
@@ -424,9 +425,10 @@ class Leader:
             replica.config, replica.tree, sessions, replica.access, replica.now_ms
         )
         replica.quotas = self._authority.quotas
-        replica.server.open(
-            replica.tree, sessions, self.submit, admits=replica.config.leader_serves
-        )
+        submit = self.submit
+        if replica.config.eager_acl_check:
+            submit = early(replica.tree, replica.server.access, submit)
+        replica.server.open(replica.tree, sessions, submit, admits=replica.config.leader_serves)
         replica.note(f"leads epoch {self.epoch} from {replica.applied_zxid:#x} on")
         for learner in self.learners.values():
             if learner.stage == _FOLLOWS:

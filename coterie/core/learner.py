@@ -17,6 +17,7 @@ from collections import deque
 from typing import Final
 
 from coterie.core.connection import Connection
+from coterie.core.eager import early
 from coterie.core.image import ImageReader
 from coterie.core.link import QUORUM, Link
 from coterie.core.prepare import Write
@@ -289,10 +290,13 @@ class Learner:
         self.stage = BROADCAST
         replica.send(self.link, peers.packet(Kind.ACK, self.epoch << EPOCH_SHIFT))
         replica.begin_epoch(self.epoch)
+        submit = self.submit
+        if replica.config.eager_acl_check:
+            submit = early(replica.tree, replica.server.access, submit)
         replica.server.open(
             replica.tree,
             replica.new_sessions(),
-            self.submit,
+            submit,
             revalidate=self.revalidate,
             sync_goes_through=True,
         )
