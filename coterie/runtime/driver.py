@@ -7,12 +7,14 @@ while a sync is under way, make one append and one fdatasync. A lone write that 
 to do is synced in the loop itself, which saves two thread switches. Clients that wait for their
 answers before they write again come back together after a sync; a moment is waited for all of
 them (`Gathering`), or they would fall apart into two groups, each with a sync of its own.
+A change that thousands watch is told to some of them at a time, so that others are served between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +41,8 @@ log = logging.getLogger("coterie.server")
 
 _RETRY_S: Final = 1.0
 _INLINE_SYNC_MS_MAX: Final = 1.0
+_SENDS_MAX: Final = 100
+"""How many clients one turn, or one go after it, sends to: that takes a millisecond or two."""
 _SLICE_NODES: Final = 600
 _SLICE_PAUSE_S: Final = 0.001
 _TICK_S_MAX: Final = 1.0
@@ -78,6 +82,8 @@ class Driver:
         self._writer: SnapshotWriter | None = None
         self._finishing = False
         """A snapshot is written and waits for the log to have all that is in it."""
+        self._unsent: deque[Connection] = deque()
+        """Those whose time to be sent to has not come."""
         self._waiting: list[Txn] = []
         self._syncing = False
         self._gathering = Gathering()
@@ -123,10 +129,14 @@ class Driver:
             if effects.appends:
                 self._waiting += effects.appends
                 self._sync()
-            for connection in effects.outputs:
-                protocol = self.protocols.get(connection)
-                if protocol is not None:
-                    protocol.send()
+            outputs = effects.outputs
+            if len(outputs) > _SENDS_MAX:
+                # Whoever wrote was touched behind those who watch, and is answered first.
+                if not self._unsent:
+                    self.loop.call_soon(self._send_some)
+                self._unsent.extend(outputs[:-_SENDS_MAX])
+                outputs = outputs[-_SENDS_MAX:]
+            self._send(outputs)
             for connection in effects.closes:
                 protocol = self.protocols.get(connection)
                 if protocol is not None:
@@ -135,6 +145,18 @@ class Driver:
                 protocol = self.protocols.get(connection)
                 if protocol is not None:
                     protocol.resume()
+
+    def _send(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            protocol = self.protocols.get(connection)
+            if protocol is not None:
+                protocol.send()
+
+    def _send_some(self) -> None:
+        unsent = self._unsent
+        self._send([unsent.popleft() for _ in range(min(len(unsent), _SENDS_MAX))])
+        if unsent:
+            self.loop.call_soon(self._send_some)
 
     def _carry_out_links(self, ports: PeerPorts, effects: Effects) -> None:
         member = ports.member
@@ -366,6 +388,8 @@ class Driver:
             self._stopping = self.loop.create_future()
             await asyncio.wait([self._stopping], timeout=10)
         self._carry_out()
+        while self._unsent:
+            self._send_some()
         self._end_threads()
 
     def abandon(self) -> None:

@@ -1,4 +1,5 @@
-"""A real server on a disk that is full or fails: it stops writes, not reads, and not for ever.
+"""A real server on a disk that is full or fails: it stops writes, not reads, and not for ever; and
+thousands who have to be told at once, who keep nobody waiting.
 
 A full disk is a file that may not grow, or a small file system of its own (root only); a failing
 sync is put between the server and the C library.
@@ -6,16 +7,23 @@ sync is put between the server and the C library.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from coterie.core.connection import Connection
+from coterie.core.effects import Effects
 from coterie.errors import ServerFailureError
+from coterie.runtime import driver as drivers
+from coterie.runtime.driver import Driver
+from coterie.system.clock import SystemClock
 from coterie.values import OPEN_ACL
 from coterie.wire import requests
 from coterie.wire.requests import Op
@@ -197,3 +205,60 @@ def test_stops_while_the_disk_fails_and_does_not_start_on_it(
         server.start()
         with Client(server.port) as client:
             assert client.get(b"/before") == b"before"
+
+
+class _Telling:
+    """A machine that once wants so many to be sent to."""
+
+    def __init__(self, count: int) -> None:
+        self.told = [Connection(number, "127.0.0.1", 1, 1024, 0.0, 0) for number in range(count)]
+        self.effects = Effects()
+        self.effects.outputs = list(self.told)
+
+    def tick(self, now_ms: float, wall_ms: int) -> None:
+        pass
+
+    def next_due_ms(self) -> float:
+        return float("inf")
+
+    def take(self) -> Effects:
+        effects, self.effects = self.effects, Effects()
+        return effects
+
+
+class _Protocol:
+    def __init__(self, connection: Connection, sent: list[Connection]) -> None:
+        self._connection = connection
+        self._sent = sent
+
+    def send(self) -> None:
+        self._sent.append(self._connection)
+
+
+async def test_thousands_are_sent_to_in_many_turns_and_who_wrote_in_the_first() -> None:
+    most, machine, sent = drivers._SENDS_MAX, _Telling(5_000), list[Connection]()
+    loop = asyncio.get_running_loop()
+    driver = Driver(cast(Any, machine), cast(Any, None), SystemClock(), loop)
+    try:
+        driver.protocols = {each: cast(Any, _Protocol(each, sent)) for each in machine.told}
+        del driver.protocols[machine.told[1_000]]
+        driver.begin()
+        sizes: list[int] = []
+        while len(sent) < 4_999 and len(sizes) < 5_000:
+            before = len(sent)
+            await asyncio.sleep(0)
+            sizes.append(len(sent) - before)
+        assert machine.told[-1] in sent[:most]
+        assert max(sizes) <= 2 * most
+        assert len(set(sent)) == len(sent) == 4_999
+    finally:
+        driver.abandon()
+
+
+async def test_who_stops_has_sent_to_all() -> None:
+    machine, sent = _Telling(500), list[Connection]()
+    loop = asyncio.get_running_loop()
+    driver = Driver(cast(Any, machine), cast(Any, None), SystemClock(), loop)
+    driver.protocols = {each: cast(Any, _Protocol(each, sent)) for each in machine.told}
+    await driver.stop()
+    assert set(sent) == set(machine.told)
