@@ -22,6 +22,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from coterie.core.authority import Authority
@@ -425,7 +426,7 @@ class Leader:
             replica.config, replica.tree, sessions, replica.access, replica.now_ms
         )
         replica.quotas = self._authority.quotas
-        submit = self.submit
+        submit: Callable[[Write], None] = self.submit
         if replica.config.eager_acl_check:
             submit = early(replica.tree, replica.server.access, submit)
         replica.server.open(replica.tree, sessions, submit, admits=replica.config.leader_serves)

@@ -14,6 +14,7 @@ The other end of `leader`, as ZooKeeper's `Learner`, `Follower` and `Observer` c
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from coterie.core.connection import Connection
@@ -290,7 +291,7 @@ class Learner:
         self.stage = BROADCAST
         replica.send(self.link, peers.packet(Kind.ACK, self.epoch << EPOCH_SHIFT))
         replica.begin_epoch(self.epoch)
-        submit = self.submit
+        submit: Callable[[Write], None] = self.submit
         if replica.config.eager_acl_check:
             submit = early(replica.tree, replica.server.access, submit)
         replica.server.open(
