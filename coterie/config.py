@@ -74,9 +74,16 @@ _NOTED: Final[dict[str, str]] = {
         messageTracker. jute.maxbuffer.extrasize serializeLastProcessedZxid.enabled jvm. fips-mode
         clientTcpKeepAlive
     """,
-    "this version leaves overload to globalOutstandingLimit": """
-        largeRequestMaxBytes largeRequestThreshold connection_throttle_* request_throttle_*
-        request_stale_* request_throttler.shutdownTimeout throttled_op_wait_time
+    "who has too much that waits is not read here, so that no request waits in a queue": """
+        largeRequestMaxBytes largeRequestThreshold request_throttle_* request_stale_*
+        request_throttler.shutdownTimeout throttled_op_wait_time
+    """,
+    "there are no sessions here that only one member knows": """
+        connection_throttle_local_session_weight
+    """,
+    "in a zoo.cfg its name is connection_throttle_..., for Apache's server as well": """
+        connectionMaxTokens connectionTokenFillTime connectionTokenFillCount connectionFreezeTime
+        connectionDropIncrease connectionDropDecrease connectionDecreaseRatio
     """,
     "over HTTP there are pages and metrics, and no snapshots": """
         admin. metricsProvider.

@@ -8,7 +8,6 @@ unit of their value.
 from dataclasses import dataclass
 from typing import Annotated, Final, get_type_hints
 
-from coterie.access_settings import AccessConfig
 from coterie.ensemble import Ensemble, Role, Seat
 from coterie.kinds import (
     BACKLOG,
@@ -31,6 +30,7 @@ from coterie.kinds import (
     Setting,
     number,
 )
+from coterie.overload_settings import OverloadConfig
 
 NO_PORT: Final = -1
 """As `client_port`: clients are served with TLS only."""
@@ -41,7 +41,7 @@ def _of_ensemble(key: str, kind: Kind, meaning: str, raised_to: int | None = Non
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(AccessConfig):
+class Config(OverloadConfig):
     """What one server is told. The attributes that end in `_given` are for the reader only."""
 
     data_dir: Annotated[

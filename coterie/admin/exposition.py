@@ -16,9 +16,29 @@ from coterie.admin.commands import COMMANDS, Status
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _STATES: Final = ("standalone", "leader", "follower", "observer", "looking", "read-only")
 _SUMMARIES: Final = ("fsynctime", "snapshottime")
-_COUNTERS: Final = frozenset({"digest_mismatches_count", "quota_exceeded_count"})
+_COUNTERS: Final = frozenset(
+    {
+        "connection_drop_count",
+        "connection_rejected",
+        "connection_request_count",
+        "connection_revalidate_count",
+        "digest_mismatches_count",
+        "quota_exceeded_count",
+        "request_throttle_wait_count",
+        "sessionless_connections_expired",
+        "stale_requests_dropped",
+        "throttled_ops",
+        "unread_connections_cut",
+    }
+)
 _OURS: Final = frozenset(
-    {"writes_refused", "resident_memory_bytes", "quota_exceeded_count", "max_fsynctime"}
+    {
+        "max_fsynctime",
+        "quota_exceeded_count",
+        "resident_memory_bytes",
+        "unread_connections_cut",
+        "writes_refused",
+    }
 )
 
 

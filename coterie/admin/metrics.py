@@ -59,6 +59,17 @@ def metrics(member: Front, uptime_ms: float) -> dict[str, float]:
         "outstanding_changes_queued": member.outstanding_txns,
         "quota_exceeded_count": member.quotas.exceeded if member.quotas is not None else 0,
         "writes_refused": int(member.failure is not None),
+        "connection_request_count": stats.greeted,
+        "connection_revalidate_count": stats.renewed,
+        "connection_rejected": stats.rejected,
+        "connection_drop_count": stats.gone,
+        "connection_drop_probability": server.throttle.drop,
+        "max_connection_token_deficit": server.throttle.deficit_max,
+        "sessionless_connections_expired": stats.strangers_closed,
+        "stale_requests_dropped": stats.stale_dropped,
+        "request_throttle_wait_count": stats.holds,
+        "throttled_ops": stats.throttled_ops,
+        "unread_connections_cut": stats.cut_off,
     }
     values.update(member.role_numbers())
     for name, ops in _COUNTED.items():

@@ -74,6 +74,7 @@ class Connection:
         "secure",
         "sent",
         "session",
+        "taken_bytes",
         "touched",
     )
 
@@ -110,7 +111,12 @@ class Connection:
         self.fifo: deque[Write | Waiting | Refusal | bytes | None] = deque()
         """What has not been answered since the oldest write that is in flight: writes, reads
         that wait for them, finished replies, and None where the connection is to be closed."""
+        self.taken_bytes = 0
+        """The size of the requests that were taken since the `fifo` was last empty."""
         self.reset_stats()
+
+    def __str__(self) -> str:
+        return f"{self.ip}:{self.port}"
 
     @property
     def session_id(self) -> int:

@@ -24,18 +24,22 @@ from coterie.core import connection as connections
 from coterie.core import sessions as session_rules
 from coterie.core.acl import AccessControl
 from coterie.core.answer import Answers, changed, parts
+from coterie.core.budget import Budget
 from coterie.core.connection import Connection, Refusal
 from coterie.core.effects import Effects
 from coterie.core.gate import Gate
 from coterie.core.prepare import Write
+from coterie.core.remarks import Remarks
 from coterie.core.sessions import Session, Sessions
 from coterie.core.stats import LAST_OP, Stats
+from coterie.core.throttle import Throttle
 from coterie.core.tree import Event, Outcome, Tree
 from coterie.core.watches import ONE_SHOT, Watches
 from coterie.errors import (
     BadArgumentsError,
     MarshallingError,
     SessionMovedError,
+    ThrottledError,
     UnimplementedError,
     ZooKeeperError,
 )
@@ -73,13 +77,15 @@ class Server:
         self.sessions = sessions
         self.access = access
         self.effects = effects
-        self.watches = Watches()
+        self.watches = Watches(config.own_watches_bound)
         self.stats = Stats()
         self.now_ms = 0.0
         self.words: Callable[[bytes], bytes | None] | None = None
         """Four-letter words: what a connection that starts with these bytes is told, if it is
         one; then it is closed."""
         self.gate = Gate(config, access, self._note)
+        self.throttle = Throttle(config)
+        self.remarks = Remarks(self._note)
         self.connections: dict[Connection, None] = {}
         self.outstanding = 0
         """Requests that came and are not answered: writes in flight and what waits for them."""
@@ -96,12 +102,14 @@ class Server:
         self._timeout_min_ms = config.min_session_timeout_ms
         self._timeout_max_ms = config.max_session_timeout_ms
         self._frame_bytes_max = config.frame_bytes_max
-        self._outstanding_max = config.outstanding_max
+        self._budget = Budget(config)
+        self._outstanding_max = self._budget.all_max
+        self._own_max = self._budget.own_max
+        self._own_bytes_max = self._budget.own_bytes_max
         self._stranger_ms = config.sessionless_timeout_ms
         self._audits = config.audit_enabled
         self._demands = bool(self.gate.demanded)
         self._strangers: dict[Connection, None] = {}
-        self._throttled: dict[Connection, None] = {}
         self._answers = Answers(tree, self.watches, access)
         self._next_number = 1
 
@@ -139,7 +147,7 @@ class Server:
                 connection.session = None
             connection.fifo.clear()
             self._close(connection)
-        self._throttled.clear()
+        self._budget.held.clear()
         self.outstanding = 0
 
     def connected(self, ip: str, port: int, now_ms: float, wall_ms: int) -> Connection:
@@ -158,7 +166,8 @@ class Server:
         connection.hold |= connections.HOLD_CLOSED
         self.connections.pop(connection, None)
         self._strangers.pop(connection, None)
-        self._throttled.pop(connection, None)
+        self.stats.gone += 1
+        self._budget.forget(connection)
         self.watches.forget(connection)
         session = connection.session
         if session is not None and session.connection is connection:
@@ -169,7 +178,9 @@ class Server:
         connection.session = None
         writes = sum(isinstance(entry, Write) for entry in connection.fifo)
         self.outstanding -= len(connection.fifo) - writes
+        self.stats.stale_dropped += len(connection.fifo) - writes
         connection.fifo.clear()
+        self._relieve()
 
     def tick(self, now_ms: float) -> None:
         """Time has passed: close connections that have not said who they are."""
@@ -178,6 +189,7 @@ class Server:
             stranger = next(iter(self._strangers))
             if now_ms - stranger.opened_ms < self._stranger_ms:
                 break
+            self.stats.strangers_closed += 1
             self._close(stranger)
 
     def receive(self, connection: Connection, data: bytes, now_ms: float) -> None:
@@ -241,7 +253,20 @@ class Server:
         connection.received += 1
         self.stats.received += 1
         asks_read_only = connection.read_only_known and reader.boolean()
-        if not (self.serving and self.admits) or (self.read_only and not asks_read_only):
+        if not (self.serving and self.admits):
+            self._close(connection)
+            return
+        throttle = self.throttle
+        weight = throttle.renewed_weight if request.session_id else throttle.new_weight
+        if not throttle.admits(weight, self.now_ms):
+            self.stats.rejected += 1
+            self.remarks.say(
+                "throttled", f"turning away {connection}: too many ask for sessions", self.now_ms
+            )
+            self._close(connection)
+            return
+        self.stats.greeted += 1
+        if self.read_only and not asks_read_only:
             self._close(connection)
             return
         if request.last_zxid_seen > self.tree.zxid:
@@ -282,6 +307,7 @@ class Server:
             return
         if session.connection is not None:
             self._close(session.connection)
+        self.stats.renewed += 1
         session.owner = None
         self.sessions.retime(session, timeout_ms, self.now_ms)
         self._welcome(connection, session)
@@ -293,6 +319,7 @@ class Server:
         connection.fifo.remove(write)
         self.outstanding -= 1
         self._welcome(connection, session)
+        self._relieve()
 
     def _welcome(self, connection: Connection, session: Session | None) -> None:
         """Send the ConnectResponse; without a session it says that there is none any more."""
@@ -345,7 +372,10 @@ class Server:
         out = connection.out
         fifo = connection.fifo
         limit = self._frame_bytes_max
+        begin = pos
         end = len(chunk)
+        if not fifo:
+            connection.taken_bytes = 0
         count = reads = size = xid = 0
         while end - pos >= 12:
             length, xid, op = _HEADER(chunk, pos)
@@ -364,7 +394,12 @@ class Server:
                 ):
                     if chunk[frame_end - 1]:
                         path = chunk[pos + 16 : frame_end - 1]
-                        self.watches.data.add(path, connection, ONE_SHOT)
+                        try:
+                            self.watches.data.add(path, connection, ONE_SHOT)
+                        except ThrottledError as error:
+                            self._refuse_read(connection, xid, op, error)
+                            pos = frame_end
+                            continue
                     body = node.reply or self.tree.data_reply(node)
                     out.append(_REPLY(16 + len(body), xid, zxid, 0))
                     out.append(body)
@@ -389,6 +424,10 @@ class Server:
         if reads:
             self.stats.answered(Op.GET_DATA, 0, reads)
             connection.answered("GETD", xid, zxid, self.now_ms, 0, reads)
+        if fifo:
+            connection.taken_bytes += pos - begin
+            if connection.taken_bytes > self._own_bytes_max:
+                self._hold(connection)
         return pos
 
     def _dispatch(
@@ -401,6 +440,8 @@ class Server:
         elif connection.fifo:
             self.outstanding += 1
             connection.fifo.append((xid, op, chunk[pos:end]))
+            if self.outstanding > self._outstanding_max or len(connection.fifo) > self._own_max:
+                self._hold(connection)
         else:
             self._read(connection, xid, op, Reader(chunk, pos, end))
 
@@ -415,25 +456,48 @@ class Server:
             self._submit(write)
         except ZooKeeperError as error:
             self.refuse(write, error)
-        if self.outstanding > self._outstanding_max:
-            connection.hold |= connections.HOLD_OUTSTANDING
-            self._throttled[connection] = None
+        if self.outstanding > self._outstanding_max or len(connection.fifo) > self._own_max:
+            self._hold(connection)
+
+    def _hold(self, connection: Connection) -> None:
+        """Read nothing more of who has too much that waits, or adds to what is too much."""
+        if self._budget.hold(connection):
+            self.stats.holds += 1
+            count = len(connection.fifo)
+            self.remarks.say(
+                "held",
+                f"not reading from {connection} for a while: {count} of its requests wait for "
+                f"the log, of {self.outstanding} in all",
+                self.now_ms,
+            )
+
+    def _relieve(self) -> None:
+        """Fewer requests wait: read again from those for whom there is room now."""
+        if self._budget.held:
+            relieved = self._budget.relieved(self.outstanding)
+            for connection in relieved:
+                if connection.session is not None:
+                    # It may have spoken all the while.
+                    connection.session.heard_ms = self.now_ms
+            self.effects.resumes += relieved
 
     def refuse(self, write: Write, error: ZooKeeperError) -> None:
         """A write that came to no txn: its connection is told, in order."""
         if self._audits:
             self._tell(audit.of_refusal(write, error.code))
         connection = write.connection
-        if connection is None or connection.gone:
-            self.outstanding -= connection is not None
+        if connection is None:
             return
-        if write.op == Op.CREATE_SESSION:
+        if connection.gone:
+            self.outstanding -= 1
+        elif write.op == Op.CREATE_SESSION:
             connection.fifo.remove(write)
             self.outstanding -= 1
             self._close(connection)
-            return
-        connection.fifo[connection.fifo.index(write)] = Refusal(write.cxid, error.code)
-        self._drain(connection)
+        else:
+            connection.fifo[connection.fifo.index(write)] = Refusal(write.cxid, error.code)
+            self._drain(connection)
+        self._relieve()
 
     def _note(self, line: str) -> None:
         self.effects.notes.append(line)
@@ -455,6 +519,10 @@ class Server:
         connection.fifo.append(answer)
         self.outstanding += 1
         self._drain(connection)
+        if connection.fifo and (
+            self.outstanding > self._outstanding_max or len(connection.fifo) > self._own_max
+        ):
+            self._hold(connection)
 
     def _end(self, connection: Connection, answer: bytes) -> None:
         """The last answer to a connection: then it is closed."""
@@ -478,11 +546,23 @@ class Server:
         try:
             body = answer(connection, reader)
         except ZooKeeperError as error:
-            out.append(reply(xid, self.tree.zxid, error.code))
+            self._refuse_read(connection, xid, op, error)
         else:
             out.append(_REPLY(16 + len(body), xid, self.tree.zxid, 0) + body)
         self.stats.answered(op, 0, 1)
         connection.answered(LAST_OP[op], xid, self.tree.zxid, self.now_ms, 0, 1)
+
+    def _refuse_read(
+        self, connection: Connection, xid: int, op: int, error: ZooKeeperError
+    ) -> None:
+        connection.out.append(reply(xid, self.tree.zxid, error.code))
+        if not isinstance(error, ThrottledError):
+            return
+        self.stats.throttled_ops += 1
+        self.remarks.say("watches", f"{connection} has all watches that it may", self.now_ms)
+        if op == Op.SET_WATCHES or op == Op.SET_WATCHES2:
+            # No client looks at this answer; it would go on without the watches that it had.
+            self._close(connection)
 
     def commit(self, txn: Txn, write: Write | None) -> None:
         """Apply the next txn and answer the write that it came from, if that was made here."""
@@ -520,13 +600,13 @@ class Server:
         """All that was committed when a client's sync reached the leader is applied here."""
         connection = write.connection
         self.outstanding -= 1
-        if connection is None or connection.gone:
-            return
-        assert connection.fifo[0] is write
-        connection.fifo.popleft()
-        self._read(connection, write.cxid, write.op, Reader(write.payload))
-        self._touch(connection)
-        self._drain(connection)
+        if connection is not None and not connection.gone:
+            assert connection.fifo[0] is write
+            connection.fifo.popleft()
+            self._read(connection, write.cxid, write.op, Reader(write.payload))
+            self._touch(connection)
+            self._drain(connection)
+        self._relieve()
 
     def _reply(self, connection: Connection, write: Write, outcome: Outcome) -> None:
         zxid = self.tree.zxid
@@ -565,14 +645,7 @@ class Server:
 
     def committed(self) -> None:
         """A batch of txns is applied: those who had to wait for the log may go on."""
-        if self._throttled and self.outstanding <= self._outstanding_max:
-            for connection in self._throttled:
-                connection.hold &= ~connections.HOLD_OUTSTANDING
-                if connection.session is not None:
-                    # It may have spoken all the while.
-                    connection.session.heard_ms = self.now_ms
-                self.effects.resumes.append(connection)
-            self._throttled.clear()
+        self._relieve()
 
     def _fire(self, events: list[Event], zxid: int) -> None:
         for event, path, acl in events:

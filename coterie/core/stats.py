@@ -51,6 +51,24 @@ class Stats:
         self.latency_max_ms = 0
         self.latency_total_ms = 0
         self.latency_count = 0
+        self.greeted = 0
+        """Sessions that were asked for, opened or taken up again, by who was let in."""
+        self.renewed = 0
+        """Those that were taken up again."""
+        self.rejected = 0
+        """Connections that were turned away: one too many, or too many asked for sessions."""
+        self.gone = 0
+        """Connections that ended, by whomever."""
+        self.strangers_closed = 0
+        """Connections that did not ask for a session in time."""
+        self.cut_off = 0
+        """Connections that did not read what they had asked for."""
+        self.stale_dropped = 0
+        """Requests that waited and whose connection went away."""
+        self.throttled_ops = 0
+        """Watches that were refused."""
+        self.holds = 0
+        """How often a connection was not read any more because of what waits."""
         self.requests: dict[int, int] = {}
         """How many requests of each opcode were answered."""
 

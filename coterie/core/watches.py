@@ -4,7 +4,8 @@ Two tables, as in ZooKeeper: `data` (getData, exists) and `children` (getChildre
 watch is in both, a recursive one in `data` only, where it stands for a whole subtree. Rules:
 - a one-shot watch is gone when it fires, even when its event may not be delivered;
 - one event reaches a watcher once for each table, however many of its watches match;
-- watches belong to a connection, not to a session, and go with it.
+- watches belong to a connection, not to a session, and go with it;
+- a connection that watches as many paths as it may gets no watch of another, in each table.
 Watchers are told apart by identity and met in the order in which they came.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from coterie.errors import ThrottledError
 from coterie.paths import ROOT
 from coterie.values import EventType, WatcherType
 
@@ -22,20 +24,30 @@ ONE_SHOT: Final = 1
 PERSISTENT: Final = 2
 RECURSIVE: Final = 4
 _ANY: Final = ONE_SHOT | PERSISTENT | RECURSIVE
+_NO_LIMIT: Final = 2**60
 
 
 class Table:
     """One table of watches: for each path who watches it and how (bits of the modes)."""
 
-    __slots__ = ("by_path", "by_watcher", "recursive")
+    __slots__ = ("_own_max", "by_path", "by_watcher", "recursive")
 
-    def __init__(self) -> None:
+    def __init__(self, own_max: int = _NO_LIMIT) -> None:
+        self._own_max = own_max
         self.by_path: dict[bytes, dict[Connection, int]] = {}
         self.by_watcher: dict[Connection, set[bytes]] = {}
         self.recursive = 0
         """How many recursive watches there are, so that without any nobody looks upwards."""
 
+    def demand_room(self, path: bytes, watcher: Connection) -> None:
+        """Raise `ThrottledError` where a watcher has as many watches as it may."""
+        own = self.by_watcher.get(watcher)
+        if own is not None and len(own) >= self._own_max and path not in own:
+            raise ThrottledError
+
     def add(self, path: bytes, watcher: Connection, mode: int) -> None:
+        """Raises `ThrottledError`, as `demand_room` does."""
+        self.demand_room(path, watcher)
         watchers = self.by_path.setdefault(path, {})
         modes = watchers.get(watcher, 0)
         if not modes:
@@ -94,12 +106,14 @@ class Table:
 class Watches:
     """Both tables."""
 
-    def __init__(self) -> None:
-        self.data = Table()
-        self.children = Table()
+    def __init__(self, own_max: int = _NO_LIMIT) -> None:
+        self.data = Table(own_max)
+        self.children = Table(own_max)
 
     def add(self, path: bytes, watcher: Connection, mode: int) -> None:
         """Set a persistent or recursive watch; the znode need not exist."""
+        if mode == PERSISTENT:
+            self.children.demand_room(path, watcher)
         self.data.add(path, watcher, mode)
         if mode == PERSISTENT:
             self.children.add(path, watcher, mode)

@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coterie.server")
 
-_UNREAD_BYTES_MAX: Final = 16 * 2**20
 _CLOSE_S_MAX: Final = 5.0
 
 
 class ClientPort:
     """What the connections of one listening port have in common: the driver and the limits."""
 
-    def __init__(self, driver: Driver, per_ip_max: int, total_max: int) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        per_ip_max: int,
+        total_max: int,
+        unread_bytes_max: int = 16 * 2**20,
+    ) -> None:
         self.driver = driver
         self.refused = 0
+        self.unread_bytes_max = unread_bytes_max
         self._per_ip_max = per_ip_max
         self._total_max = total_max
         self._by_ip: dict[str, int] = {}
@@ -85,6 +91,7 @@ class ClientProtocol:
             self._transport.abort()
             return
         if not peer or not self._port.admit(ip):
+            self._driver.member.server.stats.rejected += 1
             self._transport.abort()
             return
         self._driver.begin()
@@ -119,7 +126,8 @@ class ClientProtocol:
         out.clear()
         if transport.is_closing():
             return
-        if self._full and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+        if self._full and transport.get_write_buffer_size() > self._port.unread_bytes_max:
+            self._driver.member.server.stats.cut_off += 1
             log.warning(
                 "cutting off %s:%d: it does not read what it asked for",
                 connection.ip,

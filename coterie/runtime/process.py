@@ -117,6 +117,7 @@ class ServerProcess:
             driver.member.server.gate.users = users.users
             users.follow()
             self._users = users
+        driver.member.server.throttle.chance = dice().random
         if lines is not None:
             driver.audit = _audit_log(lines)
             driver.audit.say("serverStart", "success", self._clock.wall_ms())
@@ -226,8 +227,9 @@ class ServerProcess:
 
     def _client_protocol(self, driver: Driver) -> Callable[[], asyncio.Protocol]:
         """What makes a protocol for each connection to the client port."""
-        limits = self.config.connections_per_ip_max, self.config.connections_max
-        return ClientPort(driver, *limits).protocol
+        config = self.config
+        limits = config.connections_per_ip_max, config.connections_max
+        return ClientPort(driver, *limits, config.own_unread_bytes_bound).protocol
 
     def _recover(self) -> tuple[Store, Tree]:
         """Open the data directory. Raises `StorageError`, with the directory let go again."""

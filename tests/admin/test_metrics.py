@@ -7,7 +7,7 @@ from coterie.wire.requests import Op
 from tests.admin.served import Served
 from tests.golden.packets import HERE
 
-_NOT_APACHES = {"writes_refused", "quota_exceeded_count"}
+_NOT_APACHES = {"quota_exceeded_count", "unread_connections_cut", "writes_refused"}
 """What only we have, besides the count of requests of each kind."""
 
 
