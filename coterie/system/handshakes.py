@@ -2,8 +2,10 @@
 
 A protocol is given a connection when its handshake is done, as a plain listener gives it one at
 once. Rules:
-- a handshake that takes too long is ended, and only so many are under way at a time: who connects
-  beyond that waits in the kernel;
+- a handshake that takes too long is ended, only so many are under way at a time, and no address
+  has more than half of the places: who begins many and ends none keeps nobody else out;
+- who finds no place waits for one; of those who wait only so many are kept, and the last to come
+  from the address with most goes first;
 - for both, the first byte tells: a record of TLS begins with 22, and nothing of ZooKeeper's does;
   who says nothing within the time is one in the clear, whose limits are the protocol's;
 - who is refused is one line in the log, and the same line about the same address is not repeated
@@ -15,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from coterie.system.certificates import Certificates
@@ -25,6 +27,9 @@ log = logging.getLogger("coterie.server")
 
 _HANDSHAKE_RECORD: Final = 22
 _UNDER_WAY_MAX: Final = 500
+_OF_ADDRESS_MAX: Final = _UNDER_WAY_MAX // 2
+_HELD_MAX: Final = 750
+"""Under way, or waiting for a place: each is a descriptor."""
 _NO_DESCRIPTORS_S: Final = 1.0
 _QUIET_S: Final = 10.0
 _REMEMBERED_MAX: Final = 1000
@@ -41,6 +46,31 @@ class Secure(NamedTuple):
     """Whether who comes without TLS is let in as well."""
 
 
+class _Greeting:
+    """One connection that has not done its handshake yet."""
+
+    __slots__ = ("connection", "handed_over", "ip", "port", "task")
+
+    def __init__(self, connection: socket.socket, ip: str, port: int) -> None:
+        self.connection = connection
+        self.ip = ip
+        self.port = port
+        self.handed_over = False
+        """A transport has the socket, and closes it."""
+        self.task: asyncio.Task[None] | None = None
+
+
+class _Address:
+    """What is kept of one address while somebody of it is here."""
+
+    __slots__ = ("greetings", "places")
+
+    def __init__(self) -> None:
+        self.places = asyncio.Semaphore(_OF_ADDRESS_MAX)
+        self.greetings: dict[_Greeting, None] = {}
+        """In the order in which they came."""
+
+
 class SecureListener:
     """Accepts connections on a bound socket, from `open` to `close`."""
 
@@ -55,18 +85,20 @@ class SecureListener:
         self._factory = factory
         self._certificates, self._seconds_max, self._both = secure
         self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(_UNDER_WAY_MAX)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(_UNDER_WAY_MAX)
+        self._accepting: asyncio.Task[None] | None = None
+        self._addresses: dict[str, _Address] = {}
+        self._held = 0
         self._told: dict[tuple[str, str], float] = {}
         self._looking: asyncio.TimerHandle | None = None
 
     @property
     def under_way(self) -> int:
         """How many connections have not done their handshake yet."""
-        return max(0, len(self._tasks) - 1)
+        return self._held
 
     def open(self) -> None:
-        self._spawn(self._accept())
+        self._accepting = self._loop.create_task(self._accept())
         self._look()
 
     def _look(self) -> None:
@@ -78,46 +110,76 @@ class SecureListener:
         """Accept nobody any more; handshakes that are under way come to nothing."""
         if self._looking is not None:
             self._looking.cancel()
-        for task in self._tasks:
-            task.cancel()
+        if self._accepting is not None:
+            self._accepting.cancel()
+        for address in list(self._addresses.values()):
+            for greeting in list(address.greetings):
+                self._end(greeting)
         self._listener.close()
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _accept(self) -> None:
         while True:
-            await self._slots.acquire()
             try:
                 connection, peer = await self._loop.sock_accept(self._listener)
+            except ConnectionAbortedError:
+                continue
             except OSError as error:
                 # As a rule there are no descriptors left: some will be closed.
-                self._slots.release()
                 log.error("cannot accept a connection: %s", error.strerror or error)
+                self._end_one()
                 await asyncio.sleep(_NO_DESCRIPTORS_S)
                 continue
-            except asyncio.CancelledError:
-                self._slots.release()
-                raise
-            self._spawn(self._greet(connection, peer[0].removeprefix("::ffff:"), peer[1]))
+            if self._held >= _HELD_MAX:
+                self._end_one()
+            self._take(_Greeting(connection, peer[0].removeprefix("::ffff:"), peer[1]))
 
-    async def _greet(self, connection: socket.socket, ip: str, port: int) -> None:
+    def _take(self, greeting: _Greeting) -> None:
+        address = self._addresses.setdefault(greeting.ip, _Address())
+        address.greetings[greeting] = None
+        self._held += 1
+        greeting.task = self._loop.create_task(self._greet(greeting, address.places))
+        greeting.task.add_done_callback(lambda _: self._done(greeting))
+
+    def _end_one(self) -> None:
+        """There are too many: the newest of the address that has most has to go."""
+        if self._addresses:
+            most = max(self._addresses.values(), key=lambda each: len(each.greetings))
+            self.refused += 1
+            self._end(next(reversed(most.greetings)))
+
+    def _end(self, greeting: _Greeting) -> None:
+        assert greeting.task is not None
+        greeting.task.cancel()
+        self._forget(greeting)
+
+    def _forget(self, greeting: _Greeting) -> None:
+        """Its handshake is over, one way or another."""
+        address = self._addresses.get(greeting.ip)
+        if address is None or greeting not in address.greetings:
+            return
+        del address.greetings[greeting]
+        if not address.greetings:
+            del self._addresses[greeting.ip]
+        self._held -= 1
+
+    def _done(self, greeting: _Greeting) -> None:
+        self._forget(greeting)
+        # Also of one that was ended before it began.
+        if not greeting.handed_over:
+            greeting.connection.close()
+
+    async def _greet(self, greeting: _Greeting, places: asyncio.Semaphore) -> None:
         """Make a connection of what was accepted, or end it."""
-        handed_over = False
+        connection = greeting.connection
         try:
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            secure = not self._both or await self._speaks_tls(connection)
-            handed_over = True
-            await self._hand_over(connection, secure)
+            async with places, self._places:
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                secure = not self._both or await self._speaks_tls(connection)
+                greeting.handed_over = True
+                await self._hand_over(connection, secure)
         except (OSError, ValueError, EOFError) as error:
-            self._refuse(ip, port, error)
-        finally:
-            self._slots.release()
-            if not handed_over:
-                connection.close()
+            self._refuse(greeting.ip, greeting.port, error)
 
     async def _hand_over(self, connection: socket.socket, secure: bool) -> None:
         if not secure:

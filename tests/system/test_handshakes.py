@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -58,8 +60,8 @@ def _run(
         runner.run(main())
 
 
-async def _echoes(port: int, tls: ssl.SSLContext | None) -> bool:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+async def _echoes(port: int, tls: ssl.SSLContext | None, ip: str = "127.0.0.1") -> bool:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, local_addr=(ip, 0))
     writer.write(b"hello")
     heard = await reader.read(5)
     writer.close()
@@ -137,6 +139,52 @@ def test_only_so_many_are_under_way_and_the_others_wait(monkeypatch: pytest.Monk
         await asyncio.gather(*slow)
 
     _run(transport.new_event_loop, test)
+
+
+@contextmanager
+def _slow(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Connections that begin nothing."""
+    with ExitStack() as held:
+        yield [
+            held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(count)
+        ]
+
+
+def test_an_address_that_begins_many_keeps_no_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshakes, "_UNDER_WAY_MAX", 4)
+    monkeypatch.setattr(handshakes, "_OF_ADDRESS_MAX", 2)
+
+    async def test(listener: SecureListener, port: int) -> None:
+        with _slow(port, 10):
+            await _until(lambda: listener.under_way == 10)
+            assert await _echoes(port, _CLIENT, "127.0.0.2")
+            # Two at a time, 0.3 s each: it did not wait for them.
+            assert listener.under_way >= 6
+
+    _run(transport.new_event_loop, test)
+
+
+@LOOPS
+@pytest.mark.parametrize("both", [False, True])
+def test_of_those_who_wait_the_last_of_the_address_with_most_go(
+    loop: Callable[[], asyncio.AbstractEventLoop], both: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "_HELD_MAX", 6)
+
+    async def test(listener: SecureListener, port: int) -> None:
+        assert await _echoes(port, _CLIENT)
+        before = len(os.listdir("/proc/self/fd"))
+        with _slow(port, 10) as slow:
+            await _until(lambda: listener.refused == 4)
+            assert listener.under_way == 6
+            assert await _echoes(port, _CLIENT, "127.0.0.2")
+            for each in slow[5:9]:
+                each.settimeout(5)
+                assert each.recv(1) == b""
+        await _until(lambda: listener.under_way == 0)
+        await _until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+    _run(loop, test, both)
 
 
 def test_closing_ends_handshakes(tmp_path: Path) -> None:
