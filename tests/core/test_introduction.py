@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coterie.core.introduction import Hearing, Introduction, Proving
 from coterie.core.link import ELECTION, QUORUM
@@ -151,3 +153,23 @@ def test_a_member_without_sasl_is_told_apart() -> None:
     here = _proving()
     here.heard(b"\0\0\0\x28 a notification")
     assert here.failure == "it sent what is no packet of SASL"
+
+
+@given(
+    st.sampled_from([QUORUM, ELECTION]),
+    st.lists(st.sampled_from([_INITIAL, proof_packet(0, b""), proof_packet(0, b"x")]), max_size=3),
+    st.binary(max_size=200),
+    st.integers(1, 50),
+)
+def test_whatever_comes_nobody_is_let_in_without_a_proof(
+    kind: str, parts: list[bytes], tail: bytes, piece: int
+) -> None:
+    there = _hearing(kind)
+    said = b"".join(parts) + tail
+    for at in range(0, len(said), piece):
+        if there.failure is None:
+            there.heard(said[at : at + piece])
+    there.silent()
+    assert not there.done
+    assert there.user is None
+    assert len(there.out) <= 2

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from random import Random
 
 import pytest
 
+import coterie
 from coterie.client.sasl import Sasl
 from coterie.config import Config
 from coterie.errors import AuthFailedError
+from coterie.runtime import users
+from coterie.runtime.process import ServerProcess
 from coterie.runtime.users import KnownUsers, known
 from coterie.users import UsersError
 
@@ -90,3 +94,34 @@ def test_who_may_read_the_passwords_is_looked_at(
     assert caplog.messages == [
         f"{file} has passwords in it and every user of this machine may read it"
     ]
+
+
+def test_no_session_ends_when_the_users_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "_LOOK_S", 0.01)
+    file = tmp_path / "users"
+    file.write_text("ann:a\n")
+    config = Config(
+        data_dir=str(tmp_path / "data"),
+        client_port=0,
+        client_port_address="127.0.0.1",
+        sasl_users_file=str(file),
+    )
+
+    async def main() -> None:
+        server = ServerProcess(config)
+        await server.start()
+        address = f"127.0.0.1:{server.port}"
+        async with coterie.connect(address, sasl=("ann", "a")) as ann:
+            before = ann.session_id
+            file.write_text("bob:b\n")
+            while not _knows(server._users, "bob", "b"):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            async with coterie.connect(address, sasl=("bob", "b")) as bob:
+                assert "bob" in [who.id for who in await bob.who_am_i()]
+            assert "ann" in [who.id for who in await ann.who_am_i()]
+            assert ann.session_id == before
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 20))

@@ -42,3 +42,11 @@ def test_what_root_makes_belongs_to_whom_the_directory_belongs(tmp_path: Path) -
     owners.give(str(tmp_path / "new"), str(tmp_path / "like"))
     for path in (tmp_path / "new", tmp_path / "new" / "file"):
         assert (path.stat().st_uid, path.stat().st_gid) == (4242, 4243)
+
+
+def test_who_may_read_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.touch()
+    for mode, found in ((0o600, False), (0o640, False), (0o604, True), (0o644, True)):
+        file.chmod(mode)
+        assert owners.is_for_all(str(file)) is found
