@@ -110,6 +110,7 @@ class ServerProcess:
             raise StartError(str(error)) from None
         self._store = store
         if self._alone:
+            process.allow_files()
             _spare_collections()
         driver = self._driver = self._make_driver(store, tree)
         driver.member.server.gate.users = by_ticket

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -41,6 +42,17 @@ def test_a_session_outlives_the_server(tmp_path: Path) -> None:
         with again:
             assert again.session_id == client.session_id
             assert again.get(b"/mine") == b""
+
+
+def test_it_has_room_for_as_many_connections_as_the_system_lets_it_have(tmp_path: Path) -> None:
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(allowed, 1_000), most))
+    try:
+        with Server(tmp_path) as server:
+            numbers = word(server.port, b"mntr")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    assert b"zk_max_file_descriptor_count\t%d\n" % most in numbers
 
 
 def _refused(*arguments: str) -> str:
