@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from coterie.core.connection import HOLD_CLOSED, HOLD_OUTPUT, Connection
+from coterie.core.remarks import Remarks
 from coterie.system.subjects import SubjectError, subject
 from coterie.system.tls import shown
 
@@ -39,6 +40,7 @@ class ClientPort:
         self._per_ip_max = per_ip_max
         self._total_max = total_max
         self._by_ip: dict[str, int] = {}
+        self._remarks = Remarks(log.warning)
 
     def protocol(self) -> asyncio.Protocol:
         return cast(asyncio.Protocol, ClientProtocol(self))
@@ -47,9 +49,11 @@ class ClientPort:
         """Count a new connection, unless it is one too many; 0 means no limit."""
         here = self._by_ip.get(ip, 0)
         if 0 < self._per_ip_max <= here:
-            log.warning("too many connections from %s: the limit is %d", ip, self._per_ip_max)
+            line = f"too many connections from {ip}: the limit is {self._per_ip_max}"
+            self._remarks.say("address", line, self.driver.now_ms)
         elif 0 < self._total_max <= len(self.driver.protocols):
-            log.warning("too many connections: the limit is %d", self._total_max)
+            line = f"too many connections: the limit is {self._total_max}"
+            self._remarks.say("all", line, self.driver.now_ms)
         else:
             self._by_ip[ip] = here + 1
             return True

@@ -183,3 +183,35 @@ def test_a_role_that_ends_holds_nobody(make_alone: MakeAlone) -> None:
     alone.turn()
     assert client.closed
     assert alone.member.server._budget.held == {}
+
+
+# Watches
+
+
+def watch(client: Client, op: int, path: bytes) -> int:
+    """The error of setting a watch."""
+    return client.call(op, read(path, watch=True)).error
+
+
+def test_a_watch_too_many_is_refused_and_nothing_else(make_alone: MakeAlone) -> None:
+    alone = make_alone(own_watches_max=2)
+    client, other = alone.client(), alone.client()
+    for path in (b"/a", b"/b", b"/c"):
+        client.create(path)
+    assert [watch(client, Op.GET_DATA, path) for path in (b"/a", b"/b", b"/c")] == [0, 0, -127]
+    assert watch(client, Op.EXISTS, b"/c") == -127
+    assert client.call(Op.ADD_WATCH, requests.WatchesRequest(b"/c", 1)).error == -127
+    assert watch(client, Op.GET_DATA, b"/a") == 0
+    assert watch(client, Op.GET_CHILDREN, b"/c") == 0
+    assert client.call(Op.GET_DATA, read(b"/c")).error == 0
+    assert watch(other, Op.GET_DATA, b"/c") == 0
+    assert alone.member.server.stats.throttled_ops == 3
+    assert sum("all watches that it may" in note for note in alone.notes) == 1
+
+
+def test_who_cannot_have_its_watches_back_is_not_left_without_them(make_alone: MakeAlone) -> None:
+    client = make_alone(own_watches_max=2).client()
+    back = requests.SetWatches(0, [b"/", b"/zookeeper"], [b"/c"], [])
+    assert client.call(Op.SET_WATCHES, back, requests.SET_WATCHES_XID).error == -127
+    assert client.closed
+    assert client.alone.member.server.watches.data.count() == 0

@@ -6,6 +6,7 @@ import pytest
 
 from coterie.core.connection import Connection
 from coterie.core.watches import ONE_SHOT, PERSISTENT, RECURSIVE, Table, Watches
+from coterie.errors import ThrottledError
 from coterie.values import EventType, WatcherType
 
 CREATED, DELETED = EventType.NODE_CREATED, EventType.NODE_DELETED
@@ -189,3 +190,32 @@ def test_a_table_removes_only_what_there_is() -> None:
     assert not table.remove(b"/a", BOB, ONE_SHOT)
     assert table.remove(b"/a", ANN, ONE_SHOT | PERSISTENT)
     assert table.count() == 0
+
+
+# As many as one may have
+
+
+def test_who_has_all_its_watches_gets_no_more_and_others_do() -> None:
+    watches = Watches(2)
+    for path in (b"/a", b"/b"):
+        watches.data.add(path, ANN, ONE_SHOT)
+    with pytest.raises(ThrottledError):
+        watches.data.add(b"/c", ANN, ONE_SHOT)
+    # Nothing of it stays; what is there may be watched in another way, and children are counted
+    # by themselves.
+    assert b"/c" not in watches.data.by_path
+    watches.data.add(b"/b", ANN, PERSISTENT)
+    watches.children.add(b"/c", ANN, ONE_SHOT)
+    watches.data.add(b"/c", BOB, ONE_SHOT)
+    assert watches.fire(CHANGED, b"/a") == [ANN]
+    watches.data.add(b"/c", ANN, ONE_SHOT)
+    assert watches.fire(CHANGED, b"/c") == [BOB, ANN]
+
+
+def test_a_persistent_watch_is_in_both_tables_or_in_none() -> None:
+    watches = Watches(1)
+    watches.children.add(b"/a", ANN, ONE_SHOT)
+    with pytest.raises(ThrottledError):
+        watches.add(b"/b", ANN, PERSISTENT)
+    assert watches.data.count() == 0
+    watches.add(b"/b", ANN, RECURSIVE)

@@ -102,7 +102,12 @@ def test_who_does_not_read_costs_no_memory_and_loses_no_reply(tmp_path: Path) ->
 def test_who_does_not_read_the_events_that_he_asked_for_is_cut_off(tmp_path: Path) -> None:
     path = b"/" + b"x" * 5_000
     change = requests.SetDataRequest(path, b"", -1).encode()
-    with Server(tmp_path) as server, Client(server.port) as lazy, Client(server.port) as busy:
+    limit = {"connectionUnreadLimitInKb": 2048, "4lw__commands__whitelist": "mntr"}
+    with (
+        Server(tmp_path, **limit) as server,
+        Client(server.port) as lazy,
+        Client(server.port) as busy,
+    ):
         assert busy.create(path)[2] == 0
         assert lazy.call(Op.ADD_WATCH, requests.WatchesRequest(path, 0))[2] == 0
         memory_bytes = server.memory_bytes()
@@ -116,7 +121,8 @@ def test_who_does_not_read_the_events_that_he_asked_for_is_cut_off(tmp_path: Pat
                 lazy.send(Op.PING)
         else:
             raise AssertionError("its events pile up for ever")
-        assert server.memory_bytes() - memory_bytes < 100 * _MIB
+        assert server.memory_bytes() - memory_bytes < 50 * _MIB
+        assert b"zk_unread_connections_cut\t1\n" in word(server.port, b"mntr")
         with pytest.raises(OSError, match=r"closed|reset"):
             _read_on(lazy)
         assert busy.get(path) == b""
