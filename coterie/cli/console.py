@@ -59,7 +59,9 @@ def console(
     page, by signing in.
 
     \b
-    coterie console zk1.example.org:2181,zk2.example.org:2181
+    Examples:
+      coterie console zk1.example.org:2181,zk2.example.org:2181
+      coterie console --port 0 --read-only
     """
     from coterie.system.tls import TLSFiles
 

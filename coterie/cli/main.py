@@ -94,6 +94,12 @@ def serve(
     """Serve until SIGTERM or Ctrl-C.
 
     FILE is a zoo.cfg. Without one, a server for this machine alone is run with its data in DIR.
+
+    \b
+    Examples:
+      coterie serve
+      coterie serve --data /var/lib/coterie --port 2182
+      coterie serve /etc/coterie/zoo.cfg
     """
     if file is not None and context.get_parameter_source("data") is not ParameterSource.DEFAULT:
         raise click.UsageError("--data is for serving without FILE: dataDir in it names the data.")
@@ -133,6 +139,12 @@ def simulate(
     """Run servers, clients and faults on virtual time: SEED with its trace, or N fresh seeds.
 
     A seed always comes to the same, to the byte.
+
+    \b
+    Examples:
+      coterie simulate 17
+      coterie simulate 17 --recipes --quiet
+      coterie simulate --seeds 1000
     """
     if (seed is None) == (seeds is None):
         raise click.UsageError("Name either a SEED or how many --seeds.")
@@ -193,6 +205,11 @@ def start(
     """Start the servers in DIR; where there are none, lay them out there first.
 
     Servers of DIR that are running go on. All listen at 127.0.0.1.
+
+    \b
+    Examples:
+      coterie ensemble start ./three
+      coterie ensemble start ./five --servers 5 --observers 1 --port 3181
     """
     from coterie.cli import ensemble as command
 
@@ -203,7 +220,13 @@ def start(
 @_DIRECTORY
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(directory: str, as_json: bool) -> None:
-    """Show what the servers in DIR are doing; exit status 1 if they have no quorum."""
+    """Show what the servers in DIR are doing; exit status 1 if they have no quorum.
+
+    \b
+    Examples:
+      coterie ensemble status ./three
+      coterie ensemble status ./three --json
+    """
     from coterie.cli import ensemble as command
 
     sys.exit(command.status(directory, as_json))
@@ -212,7 +235,12 @@ def status(directory: str, as_json: bool) -> None:
 @ensemble.command()
 @_DIRECTORY
 def stop(directory: str) -> None:
-    """Stop the servers in DIR. Their data stays."""
+    """Stop the servers in DIR. Their data stays.
+
+    \b
+    Example:
+      coterie ensemble stop ./three
+    """
     from coterie.cli import ensemble as command
 
     sys.exit(command.stop(directory))

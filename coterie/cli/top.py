@@ -36,7 +36,9 @@ def top(every_s: float, once: bool, as_json: bool, **given: Any) -> None:
     is no terminal, it is shown line by line. Ctrl-C or q ends it.
 
     \b
-    coterie top --hosts zk1.example.org:2181,zk2.example.org:2181
+    Examples:
+      coterie top --hosts zk1.example.org:2181,zk2.example.org:2181
+      coterie top --once --json
     """
     from coterie.cli.session import connection
     from coterie.cli.watching import watch

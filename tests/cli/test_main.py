@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -72,6 +77,56 @@ def test_version() -> None:
 def test_help_names_the_commands() -> None:
     assert "serve" in coterie("--help").output
     assert "FILE is a zoo.cfg" in coterie("serve", "--help").output
+
+
+def _commands(
+    command: click.Command = cli, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands with their words, but the groups that have others below them."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from _commands(found, (*path, name))
+
+
+@pytest.mark.parametrize("words", [words for words, _ in _commands()], ids=" ".join)
+def test_every_command_has_help_with_an_example_and_a_test(words: tuple[str, ...]) -> None:
+    text = coterie(*words, "--help").output
+    assert re.search(rf"^    .*\bcoterie {' '.join(words)}\b", text, re.MULTILINE), text
+    quoted = '",\\s*"'.join(words)
+    run = re.compile(f'[([*]"{quoted}"|coterie {" ".join(words)}|invoke\\(cli, .*"{quoted}"')
+    tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
+    if words[0] == "ensemble":  # its own file leaves the first word out
+        run = re.compile(f'coterie\\("{words[-1]}"')
+    assert any(run.search(text) for text in tests)
+
+
+def test_the_examples_of_the_help_are_ones_that_can_be_typed() -> None:
+    seen = 0
+    for words, command in _commands():
+        text = (command.help or "").replace("\\\n", " ")
+        for line in re.findall(r"^ +coterie (.*)", text, re.MULTILINE):
+            typed = shlex.split(line.split(" | ")[0], comments=True)
+            if typed[: len(words)] != list(words) or {"<", ">"} & set(typed):
+                continue
+            try:
+                command.make_context(words[-1], typed[len(words) :])
+            except click.BadParameter as error:
+                if not re.search("does not exist|No such file", error.message):
+                    raise AssertionError(line) from error
+            seen += 1
+    assert seen > 60
+
+
+def test_simulate_shows_how_a_seed_ends() -> None:
+    result = coterie("simulate", "17", "--members", "1", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "17" in result.output
+    assert coterie("simulate").exit_code == 2
 
 
 def test_help_imports_neither_the_event_loop_nor_the_server() -> None:

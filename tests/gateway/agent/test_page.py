@@ -9,40 +9,16 @@ from dataclasses import replace
 import pytest
 
 from coterie.gateway.agent.page import Page, page
-from coterie.gateway.agent.status import CommandStatus, FileStatus, Status, decode
+from coterie.gateway.agent.status import decode
 from coterie.system.transport import PortTakenError
+from tests.gateway.agent.told import FILE, NOW, status
 
-_NOW = 1_000_000_000
-_FILE = FileStatus(
-    file="<b>api</b>",
-    path="/etc/api",
-    source="/a&b",
-    state="good",
-    reason="",
-    fresh=True,
-    there=True,
-    confirmed_ms=_NOW,
-    stale_after_s=600,
-    changes=3,
-)
-_STATUS = Status(
-    host="host1",
-    pid=17,
-    software="1",
-    began_ms=_NOW - 5000,
-    beat_ms=_NOW,
-    hosts="a:2181",
-    connected=True,
-    session="0x1",
-    trouble="",
-    problems=(),
-    files=(_FILE,),
-    commands=(CommandStatus("tell", 4, 1, "", False),),
-)
+_FILE = replace(FILE, file="<b>api</b>", source="/a&b")
+_STATUS = status(_FILE)
 
 
 def test_all_is_well() -> None:
-    text = page(_STATUS, _NOW)
+    text = page(_STATUS, NOW)
     assert 'class="banner good"' in text
     assert "All files say what the tree says." in text
     assert "&lt;b&gt;api&lt;/b&gt;" in text
@@ -51,7 +27,7 @@ def test_all_is_well() -> None:
 
 
 def test_a_stale_file_is_red() -> None:
-    text = page(_STATUS, _NOW + 700_000)
+    text = page(_STATUS, NOW + 700_000)
     assert 'class="banner bad"' in text
     assert "/etc/api is stale" in text
     assert 'class="state bad">stale' in text
@@ -59,7 +35,7 @@ def test_a_stale_file_is_red() -> None:
 
 def test_without_a_server_programs_go_on() -> None:
     away = replace(_STATUS, connected=False, trouble="no server (lost)")
-    text = page(away, _NOW)
+    text = page(away, NOW)
     assert 'class="banner wait"' in text
     assert "Programs go on with the files that are here." in text
     assert "no server (lost)" in text
@@ -67,7 +43,7 @@ def test_without_a_server_programs_go_on() -> None:
 
 def test_a_held_set_says_how_to_let_it_pass() -> None:
     held = replace(_FILE, file="set", state="held", reason="only 2 of 9 are left", offered="abc")
-    text = page(replace(_STATUS, files=(held,)), _NOW)
+    text = page(replace(_STATUS, files=(held,)), NOW)
     assert "only 2 of 9 are left" in text
     assert "coterie agent FILE --confirm set" in text
     assert "<button" not in text
@@ -88,7 +64,7 @@ async def _get(
 
 async def test_it_is_served_to_this_host_alone() -> None:
     shown = [_STATUS]
-    now = [_NOW]
+    now = [NOW]
     served = Page(lambda: shown[0], lambda: now[0], 0)
     with pytest.raises(PortTakenError):
         Page(lambda: shown[0], lambda: now[0], served.port)

@@ -6,45 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.gateway.agent.status import (
-    CommandStatus,
-    FileStatus,
-    Status,
-    decode,
-    encode,
-    metrics,
-    report,
-)
+from coterie.gateway.agent.status import decode, encode, metrics, report
+from tests.gateway.agent import told
+from tests.gateway.agent.told import FILE, NOW
 
-_NOW = 1_000_000_000
-_FILE = FileStatus(
-    file='a"b',
-    path='/etc/a"b',
-    source="/a",
-    state="good",
-    reason="",
-    fresh=True,
-    there=True,
-    confirmed_ms=_NOW,
-    stale_after_s=600,
-    changes=3,
-    zxid=0x1A,
-    members=7,
-)
-_STATUS = Status(
-    host="host1",
-    pid=17,
-    software="1",
-    began_ms=_NOW - 5000,
-    beat_ms=_NOW,
-    hosts="a:2181",
-    connected=True,
-    session="0x1",
-    trouble="",
-    problems=(),
-    files=(_FILE,),
-    commands=(CommandStatus("tell", 4, 1, "", False),),
-)
+_FILE = replace(FILE, file='a"b', path='/etc/a"b', zxid=0x1A, members=7)
+_STATUS = told.status(_FILE)
 
 
 def test_it_is_json_and_back() -> None:
@@ -69,14 +36,14 @@ def test_it_is_json_and_back() -> None:
 )
 def test_how_a_file_is_in_one_word(changes: dict[str, object], after_s: float, word: str) -> None:
     file = replace(_FILE, **changes)  # type: ignore[arg-type]
-    assert file.word(_NOW + round(after_s * 1000)) == word
+    assert file.word(NOW + round(after_s * 1000)) == word
 
 
 def test_who_reads_it_judges_by_his_own_clock() -> None:
-    assert _STATUS.red(_NOW + 20_000) == []
+    assert _STATUS.red(NOW + 20_000) == []
     # The agent has ended long ago, and all was well then.
-    assert _STATUS.red(_NOW + 21_000) == ["no agent runs: the last sign is 21 s old"]
-    assert _STATUS.red(_NOW + 3_600_000) == [
+    assert _STATUS.red(NOW + 21_000) == ["no agent runs: the last sign is 21 s old"]
+    assert _STATUS.red(NOW + 3_600_000) == [
         '/etc/a"b is stale',
         "no agent runs: the last sign is 60 min old",
     ]
@@ -88,7 +55,7 @@ def test_a_report_for_people() -> None:
         file="set",
         state="held",
         reason="only 2 of 9 are left: held",
-        confirmed_ms=_NOW - 9000,
+        confirmed_ms=NOW - 9000,
         offered="abc",
         command="tell",
         reload="pending",
@@ -96,7 +63,7 @@ def test_a_report_for_people() -> None:
     own = replace(_FILE, file=".coterie-agent/%2Fx.toml", members=1)
     broken = replace(_STATUS.commands[0], problem="tell ended with status 1")
     status = replace(_STATUS, files=(_FILE, held, own), commands=(broken,), problems=("/x: bad",))
-    assert report(status, _NOW) == [
+    assert report(status, NOW) == [
         "agent 17 on host1, connected to a:2181",
         "subscriptions: /x: bad",
         'good     a"b  (/a) 7 servers, zxid 0x1a',
@@ -109,14 +76,14 @@ def test_a_report_for_people() -> None:
         "command tell: tell ended with status 1",
     ]
     away = replace(_STATUS, connected=False, trouble="no server (lost)")
-    assert report(away, _NOW)[:2] == [
+    assert report(away, NOW)[:2] == [
         "agent 17 on host1, no server at a:2181",
         "  no server (lost)",
     ]
 
 
 def test_metrics_are_as_prometheus_reads_them() -> None:
-    lines = metrics(_STATUS, _NOW + 700_000).splitlines()
+    lines = metrics(_STATUS, NOW + 700_000).splitlines()
     assert 'coterie_agent_file_stale{file="a\\"b"} 1' in lines
     assert 'coterie_agent_file_age_seconds{file="a\\"b"} 700' in lines
     assert 'coterie_agent_file_servers{file="a\\"b"} 7' in lines
