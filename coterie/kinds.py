@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 EVERY_WORD: Final = "*"
-BACKLOG_DEFAULT: Final = 1024
+BACKLOG_DEFAULT: Final = 4096
+"""What Linux allows if it is not told otherwise. Thousands may come at one moment, and whom the
+queue has no room for asks again after 1, 3 and 7 seconds."""
 
 _INT_MAX: Final = 2**31 - 1
 

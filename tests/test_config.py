@@ -75,7 +75,7 @@ def test_the_least_file_has_the_defaults_of_apache() -> None:
         ("tickTime=500", "max_session_timeout_ms", 10_000),
         ("minSessionTimeout=1", "min_session_timeout_ms", 1),
         ("maxSessionTimeout=7000", "max_session_timeout_ms", 7000),
-        ("clientPortListenBacklog=-1", "client_port_backlog", 1024),
+        ("clientPortListenBacklog=-1", "client_port_backlog", 4096),
         ("clientPortListenBacklog=7", "client_port_backlog", 7),
         ("preAllocSize=64", "prealloc_bytes", 65536),
         ("snapSizeLimitInKb=-1", "snap_log_bytes", 0),

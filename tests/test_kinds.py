@@ -18,7 +18,7 @@ from coterie.kinds import Kind
         (kinds.TRUE_FALSE, "TRUE", True, "true"),
         (kinds.YES_NO, "No", False, "no"),
         (kinds.LIMIT_KIB, "-5", 0, "0"),
-        (kinds.BACKLOG, "-1", 1024, "1024"),
+        (kinds.BACKLOG, "-1", 4096, "4096"),
         (kinds.BACKLOG, "9999999999", 2**31 - 1, "2147483647"),
         (kinds.HOURS, "3", 3 * 3_600_000, "10800000ms"),
         (kinds.HOURS, "0d", 0, "0"),
