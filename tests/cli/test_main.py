@@ -110,7 +110,7 @@ def test_the_examples_of_the_help_are_ones_that_can_be_typed() -> None:
     for words, command in _commands():
         text = (command.help or "").replace("\\\n", " ")
         for line in re.findall(r"^ +coterie (.*)", text, re.MULTILINE):
-            typed = shlex.split(line.split(" | ")[0], comments=True)
+            typed = shlex.split(re.split(r" \| | && ", line)[0], comments=True)
             if typed[: len(words)] != list(words) or {"<", ">"} & set(typed):
                 continue
             try:
