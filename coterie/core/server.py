@@ -662,6 +662,7 @@ class Server:
         if session is None or session.connection is None:
             return
         connection = session.connection
+        self.watches.forget(connection)
         if not any(
             isinstance(entry, Write) and entry.op == Op.CLOSE_SESSION for entry in connection.fifo
         ):

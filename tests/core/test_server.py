@@ -307,6 +307,15 @@ def test_close_session_is_answered_and_then_the_connection_ends(
     assert one.alone.member.server.outstanding == 0
 
 
+def test_a_session_that_has_ended_hears_of_nothing_more(pair: tuple[Client, Client]) -> None:
+    one, other = pair
+    other.exists(b"/a", watch=True)
+    other.send(Op.CLOSE_SESSION)
+    one.send(Op.CREATE, create(b"/a"))
+    one.alone.sync()
+    assert other.answers() == [(2, 0)]
+
+
 def test_a_write_whose_client_is_gone_is_done_all_the_same(pair: tuple[Client, Client]) -> None:
     one, other = pair
     for i in range(3):
