@@ -16,7 +16,8 @@ from coterie.core.acl import masked
 from coterie.core.audit import Told
 from coterie.errors import MarshallingError, from_code
 from coterie.values import MODES, ACLs, Id
-from coterie.wire.jute import Reader, Record
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
 from coterie.wire.requests import TABLE, Op, read_multi
 
 Fields = dict[str, object]

@@ -20,10 +20,10 @@ from coterie.storage.overlay import Overlay
 from coterie.storage.segment import HEADER
 from coterie.system.files import OSFiles
 from coterie.values import ACL
-from coterie.wire import txns
+from coterie.wire import numbered, txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 KINDS: Final[dict[int, str]] = {
     Op.CREATE: "create",
@@ -81,7 +81,7 @@ def show_txns(
                     out.note(f"{path}: {reason} ({found.reason})")
                     status = BAD
                     continue
-                zxid = txns.HEADER.unpack_from(found[1])[2]
+                zxid = numbered.HEADER.unpack_from(found[1])[2]
                 if zxid < first or (last is not None and zxid > last):
                     continue
                 _show_entry(out, found[1], below, session_id)
@@ -92,7 +92,7 @@ def _show_entry(out: Output, entry: bytes, below: str | None, session_id: int | 
     try:
         txn = txns.decode(entry)
     except MarshallingError:
-        _, _, zxid, time_ms, kind = txns.HEADER.unpack_from(entry)
+        _, _, zxid, time_ms, kind = numbered.HEADER.unpack_from(entry)
         out.record({"zxid": f"{zxid:#x}", "type": kind, "unknown": True})
         out.line(f"{zxid:#x}  {show.time_for_people(time_ms)}  a txn of the unknown kind {kind}")
         return
@@ -233,12 +233,13 @@ def _snapshot_zxids(where: str, log_data: str | None, files: Overlay) -> list[in
 
 def _gap(report: LogReport, last: int, snapshots: list[int]) -> str:
     """What is missing before a log, unless a snapshot has it: a leader may have sent that."""
-    if report.first is None or not last or txns.follows(report.first.zxid, last):
+    if report.first is None or not last or numbered.follows(report.first.zxid, last):
         return ""
     if report.first.zxid <= last:
         return ""
     if any(
-        txns.follows(report.first.zxid, zxid) or zxid >= report.first.zxid for zxid in snapshots
+        numbered.follows(report.first.zxid, zxid) or zxid >= report.first.zxid
+        for zxid in snapshots
     ):
         return ""
     return (
@@ -307,7 +308,7 @@ def repair(
             if isinstance(found, Gap):
                 gaps.append(found)
                 continue
-            zxid = txns.HEADER.unpack_from(found[1])[2]
+            zxid = numbered.HEADER.unpack_from(found[1])[2]
             if until is not None and zxid > until:
                 break
             count, last = count + 1, zxid

@@ -24,7 +24,8 @@ from coterie.values import (
     Znode,
 )
 from coterie.wire import requests
-from coterie.wire.jute import Reader, Record
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
 from coterie.wire.requests import MULTI_HEADER, Op, read_stat
 
 Decode = Callable[[Reader], Any]

@@ -37,8 +37,8 @@ from coterie.errors import (
 )
 from coterie.values import EventType, SessionState
 from coterie.wire import requests
+from coterie.wire.cursor import Reader
 from coterie.wire.framing import Framing, frames
-from coterie.wire.jute import Reader
 from coterie.wire.requests import AUTH_XID, NOTIFICATION_XID, PING_XID, SET_WATCHES_XID, Op
 
 if TYPE_CHECKING:

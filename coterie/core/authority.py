@@ -24,8 +24,8 @@ from coterie.core.reaper import Reaper
 from coterie.core.sessions import Sessions
 from coterie.core.tree import Tree
 from coterie.core.znode import TTL_MS_MAX
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op, PathRequest
-from coterie.wire.txns import Txn
 
 
 def access_control(config: Config) -> AccessControl:

@@ -17,7 +17,7 @@ from coterie import paths
 from coterie.errors import MarshallingError, NoAuthError
 from coterie.values import Perms
 from coterie.wire import requests
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import Op
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coterie.core.connection import Connection
     from coterie.core.link import Link
     from coterie.core.tree import Tree
-    from coterie.wire.txns import Txn
+    from coterie.wire.numbered import Txn
 
 
 class Epochs(NamedTuple):

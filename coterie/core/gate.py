@@ -18,7 +18,7 @@ from coterie.core.acl import AccessControl
 from coterie.core.connection import Connection
 from coterie.errors import AuthenticationRequiredError, AuthFailedError
 from coterie.wire import requests
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import Op, reply
 from coterie.wire.sasl import Mechanism
 

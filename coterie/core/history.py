@@ -26,8 +26,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
+from coterie.wire.numbered import Txn, follows
 from coterie.wire.peers import Kind
-from coterie.wire.txns import Txn, follows
 
 READ_LOG: Final = 0
 """A plan's kind: the learner is behind what is in memory, but perhaps not behind the log."""

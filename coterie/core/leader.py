@@ -34,9 +34,9 @@ from coterie.core.prepare import Write
 from coterie.core.replica import EPOCH_SHIFT, Replica, counter_of, epoch_of
 from coterie.errors import MarshallingError
 from coterie.wire import peers
+from coterie.wire.numbered import Txn
 from coterie.wire.peers import Kind, Packet
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 _IMAGE_NODES: Final = 200
 _STRANGERS_MAX: Final = 64

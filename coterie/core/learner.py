@@ -26,9 +26,9 @@ from coterie.core.replica import EPOCH_SHIFT, Replica, epoch_of
 from coterie.core.tree import Tree
 from coterie.errors import MarshallingError
 from coterie.wire import peers, txns
+from coterie.wire.numbered import Txn, follows
 from coterie.wire.peers import Kind, Packet
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 # Where a learner is.
 DIALLING: Final = 0
@@ -312,7 +312,7 @@ class Learner:
         if txn.zxid <= self._image_zxid:
             # ZooKeeper queues what it proposes before it says how far the tree is that it sends.
             return
-        if not txns.follows(txn.zxid, replica.logged_zxid):
+        if not follows(txn.zxid, replica.logged_zxid):
             self._fail(f"it proposes {txn.zxid:#x} after {replica.logged_zxid:#x}")
             return
         replica.log(txn)

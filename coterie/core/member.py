@@ -26,8 +26,8 @@ from coterie.core.replica import Replica
 from coterie.core.stranded import Stranded
 from coterie.core.tree import Tree
 from coterie.errors import MarshallingError, ServerFailureError
+from coterie.wire.numbered import Txn
 from coterie.wire.peers import Notification
-from coterie.wire.txns import Txn
 
 if TYPE_CHECKING:
     from random import Random

@@ -48,9 +48,10 @@ from coterie.errors import (
 )
 from coterie.values import MODES, CreateMode, Id, Perms
 from coterie.wire import requests, txns
-from coterie.wire.jute import Reader, Record
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 if TYPE_CHECKING:
     from coterie.core.connection import Connection

@@ -21,7 +21,7 @@ from coterie.core.prepare import Write
 from coterie.core.quota import Quotas
 from coterie.core.sessions import Sessions, first_id
 from coterie.core.tree import Tree
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 
 if TYPE_CHECKING:
     from coterie.ensemble import Ensemble

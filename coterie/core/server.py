@@ -45,10 +45,11 @@ from coterie.errors import (
 )
 from coterie.values import OPEN_ACL, Perms
 from coterie.wire import requests
+from coterie.wire.cursor import Reader
 from coterie.wire.framing import HEADER, LENGTH
-from coterie.wire.jute import Reader
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import PING_XID, REPLY_HEADER, TABLE, Op, reply
-from coterie.wire.txns import CreateSessionTxn, Txn
+from coterie.wire.txns import CreateSessionTxn
 
 _REPLY: Final = REPLY_HEADER.pack
 _HEADER: Final = HEADER.unpack_from

@@ -14,7 +14,7 @@ from coterie.core.front import Front
 from coterie.core.prepare import Write
 from coterie.core.tree import Tree
 from coterie.errors import ServerFailureError
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 
 SERVER_ID = 1
 """What a standalone server calls itself in session ids, as Apache's does."""

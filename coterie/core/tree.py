@@ -31,8 +31,8 @@ from coterie.paths import CONFIG, QUOTA, ROOT, ZOOKEEPER
 from coterie.values import OPEN_ACL, READ_ACL, ACLs, EventType
 from coterie.wire import txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 _QUOTAS: Final = QUOTA + b"/"
 _DIGEST_MASK: Final = 127

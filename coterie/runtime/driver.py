@@ -28,7 +28,7 @@ from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
 from coterie.system.clock import Clock
 from coterie.system.worker import Worker
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 
 if TYPE_CHECKING:
     from coterie.core.member import Member

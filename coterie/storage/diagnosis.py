@@ -36,8 +36,8 @@ from coterie.storage.repair import Begin, Cut, Settle, Split, Step, Take, Write,
 from coterie.storage.segment import HEADER, Segment
 from coterie.storage.store import Store
 from coterie.system.files import Files
-from coterie.wire import txns
-from coterie.wire.txns import Txn
+from coterie.wire import numbered, txns
+from coterie.wire.numbered import Txn
 
 if TYPE_CHECKING:
     from random import Random
@@ -261,7 +261,7 @@ def _lost(
             if isinstance(found, Gap):
                 continue
             entry = found[1]
-            number: int = txns.HEADER.unpack_from(entry)[2]
+            number: int = numbered.HEADER.unpack_from(entry)[2]
             until = max(until, number)
             if number > zxid:
                 try:

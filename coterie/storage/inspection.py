@@ -18,8 +18,8 @@ from coterie.storage.errors import DamagedLogError, DamagedSnapshotError, Unknow
 from coterie.storage.segment import HEADER, RECORD, RECORD_END, Segment
 from coterie.storage.snapshot import Snapshot
 from coterie.system.files import Files
-from coterie.wire import txns
-from coterie.wire.txns import Txn
+from coterie.wire import numbered, txns
+from coterie.wire.numbered import Txn
 
 VERSION: Final = "version-2"
 _AROUND: Final = RECORD.size + len(RECORD_END)
@@ -211,7 +211,7 @@ def entries(
 
 def _makes_sense(entry: bytes, zxid: int) -> bool:
     try:
-        return txns.follows(txns.decode(entry).zxid, zxid)
+        return numbered.follows(txns.decode(entry).zxid, zxid)
     except MarshallingError:
         return False
 

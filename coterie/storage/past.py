@@ -24,8 +24,9 @@ from coterie.storage.inspection import Place, fuzzy_until
 from coterie.storage.segment import Segment
 from coterie.storage.txnlog import TxnLog
 from coterie.system.files import Files
+from coterie.wire.numbered import Txn, follows
 from coterie.wire.requests import Op
-from coterie.wire.txns import CloseSessionTxn, Txn, follows
+from coterie.wire.txns import CloseSessionTxn
 
 _EPOCH: Final = 2**32
 

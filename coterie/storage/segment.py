@@ -26,8 +26,8 @@ from zlib import adler32
 from coterie.errors import MarshallingError
 from coterie.storage.errors import DamagedLogError, UnknownTxnError
 from coterie.system.files import Files
-from coterie.wire import txns
-from coterie.wire.txns import Txn
+from coterie.wire import numbered, txns
+from coterie.wire.numbered import Txn
 
 HEADER: Final = b"ZKLG" + (2).to_bytes(4, "big") + bytes(8)
 """Magic number, version of the format, database id."""
@@ -131,7 +131,7 @@ class Segment:
 
     def unsound(self) -> bytes | None:
         """After reading: the record at `end`, if it is one whose checksum alone does not match."""
-        if self._length < txns.HEADER.size or self.end + _AROUND + self._length > self.size:
+        if self._length < numbered.HEADER.size or self.end + _AROUND + self._length > self.size:
             return None
         start = self.end + RECORD.size
         data = self._files.read(self.path, start, self._length + len(RECORD_END))
@@ -201,7 +201,7 @@ class Segment:
         if len(head) < RECORD.size:
             return False
         checksum, length = RECORD.unpack(head)
-        if not txns.HEADER.size <= length <= self.size - offset - _AROUND:
+        if not numbered.HEADER.size <= length <= self.size - offset - _AROUND:
             return False
         body = self._files.read(self.path, offset + RECORD.size, length + 1)
         if body[-1] != _END_BYTE or adler32(body[:-1]) != checksum:
@@ -224,10 +224,10 @@ class Segment:
     def _length_flipped(self, written: int) -> bool:
         """Whether the record at `end` is good but for its length, whatever stands behind it."""
         data = self._files.read(self.path, self.end, min(written - self.end, UNSYNCED_BYTES_MAX))
-        if len(data) <= RECORD.size + txns.HEADER.size:
+        if len(data) <= RECORD.size + numbered.HEADER.size:
             return False
         checksum: int = RECORD.unpack_from(data)[0]
-        start, stop = RECORD.size, RECORD.size + txns.HEADER.size
+        start, stop = RECORD.size, RECORD.size + numbered.HEADER.size
         sum_so_far = 1
         while (stop := data.find(RECORD_END, stop)) >= 0:
             sum_so_far = adler32(memoryview(data)[start:stop], sum_so_far)
@@ -240,7 +240,7 @@ class Segment:
 def _flaw(checksum: int, length: int, entry: bytes, end: bytes) -> str | None:
     if length == 0:
         return "no length" if checksum else None
-    if length < txns.HEADER.size:
+    if length < numbered.HEADER.size:
         return "too short for a txn"
     if len(entry) < length or not end:
         return "cut short"

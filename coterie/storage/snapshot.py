@@ -28,8 +28,8 @@ from coterie.errors import MarshallingError, NoNodeError
 from coterie.storage.errors import DamagedSnapshotError, StorageFailedError, describe
 from coterie.system.files import File, Files
 from coterie.values import OPEN_ACL, ACLs
-from coterie.wire.jute import Reader
-from coterie.wire.txns import DIGEST_VERSION
+from coterie.wire.cursor import Reader
+from coterie.wire.numbered import DIGEST_VERSION
 
 UNFINISHED: Final = "unfinished."
 """What the names of files begin with that a crash may leave behind. ZooKeeper would take

@@ -37,8 +37,9 @@ from coterie.storage.intent import Changes, Intent
 from coterie.storage.snapshot import Snapshot, SnapshotWriter
 from coterie.storage.txnlog import TxnLog
 from coterie.system.files import Files, Lock
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import CloseSessionTxn, Txn
+from coterie.wire.txns import CloseSessionTxn
 
 if TYPE_CHECKING:
     # A generator is handed down; nobody here makes one.

@@ -31,7 +31,7 @@ from coterie.storage.errors import (
 )
 from coterie.storage.segment import HEADER, RECORD, RECORD_END, UNSYNCED_BYTES_MAX, Segment
 from coterie.system.files import File, Files
-from coterie.wire.txns import Txn, follows
+from coterie.wire.numbered import Txn, follows
 
 _RESERVE_MARGIN: Final = 4096
 _EPOCH: Final = 2**32

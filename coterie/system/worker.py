@@ -27,8 +27,8 @@ class Worker:
         self._done_read, self._done_write = os.pipe()
         os.set_blocking(self._done_read, False)
         loop.add_reader(self._done_read, self._deliver)
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._runner = threading.Thread(target=self._run, name=name, daemon=True)
+        self._runner.start()
 
     def submit(self, job: Callable[[], Any], done: Done) -> None:
         """Run `job` in the thread, then `done(result, error)` in the loop."""
@@ -59,7 +59,7 @@ class Worker:
     def close(self) -> None:
         """Finish the jobs that are there, deliver their results, end the thread."""
         os.write(self._job_write, b"q")
-        self._thread.join()
+        self._runner.join()
         self._deliver()
         self._loop.remove_reader(self._done_read)
         for fd in (self._job_read, self._job_write, self._done_read, self._done_write):

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from coterie.core.tree import Tree
 from coterie.testing.history import Violation
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 _EPOCH_BITS = 32
 

@@ -19,7 +19,8 @@ from coterie.errors import NoNodeError, ServerFailureError
 from coterie.testing.history import CREATES, STAT, History, Multi, Trigger, Violation
 from coterie.values import EventType
 from coterie.wire import requests, txns
-from coterie.wire.jute import Reader, Record
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
 from coterie.wire.requests import Op
 
 

@@ -18,8 +18,8 @@ from coterie.testing.history import Violation
 from coterie.testing.programs import DOCUMENTED, Program, Work
 from coterie.wire import txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 if TYPE_CHECKING:
     from coterie.testing.recipes import RecipeSimulation

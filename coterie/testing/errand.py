@@ -10,7 +10,7 @@ from coterie.testing.programs import Program, Work
 
 if TYPE_CHECKING:
     from coterie.testing.recipes import RecipeSimulation
-    from coterie.wire.txns import Txn
+    from coterie.wire.numbered import Txn
 
 
 class Errand:

@@ -27,8 +27,8 @@ from coterie.paths import CONFIG
 from coterie.values import CreateMode, EventType
 from coterie.wire import requests, txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn, follows
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 _CONTAINER: Final = -(2**63)
 _TTL: Final = -(2**56)
@@ -177,7 +177,7 @@ class History:
 
     def follow(self, txn: Txn, asked: tuple[int, Record] | None) -> None:
         """The next txn was numbered; `asked` is the request (opcode, body) that it came from."""
-        if not txns.follows(txn.zxid, self.zxid):
+        if not follows(txn.zxid, self.zxid):
             raise Violation(f"after {self.zxid:#x} came {txn!r}")
         self._before = self.zxid
         self.zxid = txn.zxid

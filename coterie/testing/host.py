@@ -34,7 +34,7 @@ from coterie.testing.faults import Plan
 from coterie.testing.files import Disk, Flip, HaltedError
 from coterie.testing.membership import Links, Watched
 from coterie.testing.transport import End, Network
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 
 if TYPE_CHECKING:
     from coterie.core.effects import Effects

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from coterie.core.prepare import Write
     from coterie.testing.host import Host, Life
     from coterie.testing.transport import End
-    from coterie.wire.txns import Txn
+    from coterie.wire.numbered import Txn
 
 _NOTED: Final = {
     ": DIFF ": "a learner got a DIFF",

@@ -26,8 +26,8 @@ from coterie.testing.host import Host
 from coterie.testing.programs import Program
 from coterie.testing.service import Service
 from coterie.wire import txns
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 KINDS_OF_PROGRAMS: Final = ("mute", "crash", "expire", "drop")
 """A program stands still, or crashes, or reaches no server for about as long as its session lasts,

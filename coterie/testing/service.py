@@ -24,7 +24,7 @@ from coterie.testing.files import HaltedError
 from coterie.testing.history import Violation
 from coterie.testing.host import ClientEnd, Host
 from coterie.testing.transport import End, Network
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 
 
 class Muted(Protocol):

@@ -22,8 +22,8 @@ from coterie.testing.workload import Client
 from coterie.values import OPEN_ACL
 from coterie.wire import requests
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 _FAULTS_MS_MAX = 60_000.0
 _HEALED_MS_MAX = 120_000.0

@@ -19,8 +19,9 @@ from coterie.testing.history import Multi, Violation
 from coterie.testing.host import CLIENT_PORT
 from coterie.values import OPEN_ACL, CreateMode
 from coterie.wire import requests
+from coterie.wire.cursor import Reader
 from coterie.wire.framing import LENGTH, Framing, frames
-from coterie.wire.jute import Reader, Record
+from coterie.wire.jute import Record
 from coterie.wire.requests import NOTIFICATION_XID, PING_XID, SET_WATCHES_XID, Op, RequestHeader
 
 if TYPE_CHECKING:

@@ -1,13 +1,11 @@
-"""The primitives of jute, and `record`: declare the fields once, get encode and decode.
+"""Records of jute: `record` declares the fields once, and gives encode and decode.
 
 Jute (ZooKeeper's serialization) is big-endian and untagged. A null string, buffer or vector is
-the length -1. Rules: what was read from outside and does not fit raises `MarshallingError`;
-nothing here allocates more than the bytes it was given can justify.
+the length -1. The primitives are in `wire/cursor.py`.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import (
@@ -22,110 +20,15 @@ from typing import (
     get_type_hints,
 )
 
-from coterie.errors import MarshallingError
 from coterie.values import ACL, OPEN_ACL, ACLs, Id
-
-_INT: Final = struct.Struct(">i")
-_LONG: Final = struct.Struct(">q")
-
-
-class Reader:
-    """A cursor over `data[pos:end]`; every read checks its bounds."""
-
-    __slots__ = ("data", "end", "pos")
-
-    def __init__(self, data: bytes, pos: int = 0, end: int | None = None) -> None:
-        self.data = data
-        self.pos = pos
-        self.end = len(data) if end is None else end
-
-    def _skip(self, count: int) -> int:
-        start = self.pos
-        if count > self.end - start:
-            raise MarshallingError
-        self.pos = start + count
-        return start
-
-    def byte(self) -> int:
-        return self.data[self._skip(1)]
-
-    def boolean(self) -> bool:
-        return self.data[self._skip(1)] != 0
-
-    def int32(self) -> int:
-        pos = self.pos
-        if pos + 4 > self.end:
-            raise MarshallingError
-        self.pos = pos + 4
-        value: int = _INT.unpack_from(self.data, pos)[0]
-        return value
-
-    def int64(self) -> int:
-        value: int = _LONG.unpack_from(self.data, self._skip(8))[0]
-        return value
-
-    def raw(self, count: int) -> bytes:
-        start = self._skip(count)
-        return self.data[start : self.pos]
-
-    def buffer(self) -> bytes | None:
-        """A length-prefixed byte string; None is null. Also how paths are read."""
-        start = self.pos + 4
-        if start > self.end:
-            raise MarshallingError
-        length: int = _INT.unpack_from(self.data, self.pos)[0]
-        if length < 0:
-            if length != -1:
-                raise MarshallingError
-            self.pos = start
-            return None
-        stop = start + length
-        if stop > self.end:
-            raise MarshallingError
-        self.pos = stop
-        return self.data[start:stop]
-
-    def path(self) -> bytes:
-        """A string kept as its bytes; null becomes empty, which no znode is named."""
-        return self.buffer() or b""
-
-    def string(self) -> str:
-        """A string for people; as in Java, broken UTF-8 becomes U+FFFD and null is empty."""
-        return (self.buffer() or b"").decode("utf-8", "replace")
-
-    def count(self) -> int:
-        """The length of a vector, null counting as empty; a lie about it is caught here."""
-        length = self.int32()
-        if length < -1 or length > self.end - self.pos:
-            raise MarshallingError
-        return max(length, 0)
-
-    def at_end(self) -> bool:
-        return self.pos >= self.end
-
-
-def write_int(out: bytearray, value: int) -> None:
-    out += _INT.pack(value)
-
-
-def write_long(out: bytearray, value: int) -> None:
-    out += _LONG.pack(value)
-
-
-def write_boolean(out: bytearray, value: bool) -> None:
-    out.append(1 if value else 0)
-
-
-def write_buffer(out: bytearray, value: bytes | None) -> None:
-    if value is None:
-        out += b"\xff\xff\xff\xff"
-    else:
-        out += _INT.pack(len(value))
-        out += value
-
-
-def write_string(out: bytearray, value: str) -> None:
-    write_buffer(out, value.encode("utf-8", "surrogatepass"))
+from coterie.wire.cursor import (
+    Reader,
+    write_boolean,
+    write_buffer,
+    write_int,
+    write_long,
+    write_string,
+)
 
 
 def read_acls(reader: Reader) -> ACLs:

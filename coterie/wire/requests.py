@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from coterie.errors import MarshallingError
 from coterie.values import Stat
+from coterie.wire.cursor import Reader, read_setting, write_buffer
 from coterie.wire.jute import (
     Acls,
     Bool,
@@ -20,12 +21,10 @@ from coterie.wire.jute import (
     Long,
     Path,
     Paths,
-    Reader,
     Record,
     Text,
     read_acls,
     record,
-    write_buffer,
 )
 
 NOTIFICATION_XID: Final = -1
@@ -175,21 +174,7 @@ class SetDataRequest(Record):
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        """As generated, but without a call for each field: half of all writes are these."""
-        data, start, end = reader.data, reader.pos, reader.end
-        if end - start < 12:
-            raise MarshallingError
-        split = start + 8 + _INT(data, start)[0]
-        if not start + 8 <= split <= end - 4:
-            # A lie, or the path is null.
-            return cls(*[codec.read(reader) for _, codec in cls._codecs])
-        size: int = _INT(data, split - 4)[0]
-        tail = split + max(size, 0)
-        if size < -1 or tail > end - 4:
-            raise MarshallingError
-        reader.pos = tail + 4
-        value = None if size == -1 else data[split:tail]
-        return cls(data[start + 4 : split - 4], value, _INT(data, tail)[0])
+        return cls(*read_setting(reader))
 
 
 @record

@@ -1,36 +1,17 @@
-"""Txns: header, bodies and digest, as they are logged and as they are proposed.
+"""The bodies of txns, and how a whole one is read (`Txn` itself is in `wire/numbered.py`).
 
-A txn is the only thing that changes a znode. Its encoding is the same in the log and in a
-PROPOSAL, so a `Txn` carries it along: `encoded` is made once, by the server that numbered the
-txn, often from slices of the client's request.
+A txn is the only thing that changes a znode.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Final, Self
 
 from coterie.errors import MarshallingError
-from coterie.wire.jute import (
-    Acls,
-    Bool,
-    Buffer,
-    Int,
-    Long,
-    Path,
-    Paths,
-    Reader,
-    Record,
-    record,
-    write_buffer,
-    write_int,
-)
+from coterie.wire.cursor import Reader, read_setting, write_buffer, write_int
+from coterie.wire.jute import Acls, Bool, Buffer, Int, Long, Path, Paths, Record, record
+from coterie.wire.numbered import DIGEST, DIGEST_VERSION, HEADER, Txn
 from coterie.wire.requests import Op
-
-HEADER: Final = struct.Struct(">qiqqi")
-"""session id, cxid, zxid, time (ms since 1970), type."""
-DIGEST: Final = struct.Struct(">iq")
-DIGEST_VERSION: Final = 2
 
 
 @record
@@ -73,6 +54,10 @@ class SetDataTxn(Record):
     path: Path
     data: Buffer
     version: Int
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        return cls(*read_setting(reader))
 
 
 @record
@@ -154,56 +139,6 @@ BODIES: Final[dict[int, type[Record]]] = {
 }
 
 
-class Txn:
-    """One numbered change. `digest` is the tree's digest after it, or None where none is kept.
-
-    `shares` are the digests of the znodes that it changes, where the server that numbered it is
-    the one that applies it: they need not be computed twice. They do not travel.
-    """
-
-    __slots__ = (
-        "body",
-        "cxid",
-        "digest",
-        "encoded",
-        "session_id",
-        "shares",
-        "time_ms",
-        "type",
-        "zxid",
-    )
-
-    def __init__(
-        self,
-        session_id: int,
-        cxid: int,
-        zxid: int,
-        time_ms: int,
-        type: int,
-        body: Record,
-        digest: int | None = None,
-        encoded_body: bytes | None = None,
-    ) -> None:
-        self.session_id = session_id
-        self.cxid = cxid
-        self.zxid = zxid
-        self.time_ms = time_ms
-        self.type = type
-        self.body = body
-        self.digest = digest
-        self.shares: dict[bytes, int] | None = None
-        header = HEADER.pack(session_id, cxid, zxid, time_ms, type)
-        if encoded_body is None:
-            encoded_body = body.encode()
-        if digest is None:
-            self.encoded = header + encoded_body
-        else:
-            self.encoded = b"".join((header, encoded_body, DIGEST.pack(DIGEST_VERSION, digest)))
-
-    def __repr__(self) -> str:
-        return f"<txn {self.zxid:#x} session {self.session_id:#x} cxid {self.cxid} {self.body!r}>"
-
-
 def _read_body(kind: int, reader: Reader) -> Record:
     cls = BODIES.get(kind)
     if cls is None:
@@ -235,28 +170,10 @@ def decode(entry: bytes) -> Txn:
         raise MarshallingError
     session_id, cxid, zxid, time_ms, kind = HEADER.unpack_from(entry)
     reader = Reader(entry, HEADER.size)
-    txn = Txn.__new__(Txn)
-    txn.session_id = session_id
-    txn.cxid = cxid
-    txn.zxid = zxid
-    txn.time_ms = time_ms
-    txn.type = kind
-    txn.body = _read_body(kind, reader)
-    txn.digest = None
-    txn.shares = None
+    body = _read_body(kind, reader)
+    digest = None
     if not reader.at_end():
-        version, digest = DIGEST.unpack(reader.raw(DIGEST.size))
+        version, found = DIGEST.unpack(reader.raw(DIGEST.size))
         if version == DIGEST_VERSION:
-            txn.digest = digest
-    txn.encoded = entry
-    return txn
-
-
-_EPOCH: Final = 2**32
-
-
-def follows(zxid: int, last_zxid: int) -> bool:
-    """Whether `zxid` may come next: every write takes one number, a new epoch begins with 1."""
-    if zxid == last_zxid + 1:
-        return True
-    return zxid // _EPOCH > last_zxid // _EPOCH and zxid % _EPOCH <= 1
+            digest = found
+    return Txn(session_id, cxid, zxid, time_ms, kind, body, digest, encoded=entry)

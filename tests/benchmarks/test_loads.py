@@ -10,7 +10,7 @@ from benchmarks import loads, protocol
 from benchmarks.loads import LOADS, Counter, Load, Repeated, Tape
 from benchmarks.protocol import ProtocolError
 from coterie.wire import requests
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import Op
 
 MESSAGES = [protocol.reply(number, bytes(number)) for number in range(7)]

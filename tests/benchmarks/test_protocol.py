@@ -11,7 +11,7 @@ from benchmarks import protocol
 from benchmarks.protocol import ProtocolError, Session
 from coterie.values import OPEN_ACL
 from coterie.wire import requests
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import Op
 
 

@@ -14,7 +14,7 @@ from coterie.config import Config
 from coterie.storage.segment import HEADER
 from coterie.storage.store import Store
 from coterie.system.files import OSFiles
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 from tests.storage.author import Author
 
 

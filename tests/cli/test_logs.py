@@ -10,8 +10,8 @@ from coterie.cli import logs
 from coterie.values import OPEN_ACL
 from coterie.wire import txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 from tests.cli.kept import Kept, complaint, objects, says
 from tests.golden.packets import HERE
 

@@ -18,7 +18,7 @@ from coterie.errors import (
 )
 from coterie.values import OPEN_ACL, CreateMode, EventType
 from coterie.wire import requests
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import MULTI_END, MULTI_HEADER, Op
 
 

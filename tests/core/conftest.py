@@ -17,9 +17,10 @@ from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.values import OPEN_ACL, ACLs, Stat
 from coterie.wire import requests
-from coterie.wire.jute import Reader, Record
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 WALL_MS = 1_700_000_000_000
 NO_SESSION = bytes(16)

@@ -21,9 +21,9 @@ from coterie.core.tree import Tree
 from coterie.ensemble import Ensemble
 from coterie.values import OPEN_ACL
 from coterie.wire import requests, txns
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 
 def config(ensemble: Ensemble, server_id: int) -> Config:

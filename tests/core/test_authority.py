@@ -12,8 +12,9 @@ from coterie.core.prepare import Write
 from coterie.core.sessions import Sessions
 from coterie.core.tree import Tree
 from coterie.values import OPEN_ACL
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import CreateRequest, Op, PathRequest
-from coterie.wire.txns import CreateSessionTxn, Txn
+from coterie.wire.txns import CreateSessionTxn
 
 CONFIG = replace(
     embedded_default("data"), container_check_interval_ms=1000, container_never_used_ms=1

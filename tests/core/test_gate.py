@@ -11,7 +11,7 @@ from coterie.client.sasl import Sasl
 from coterie.core.sasl import Users
 from coterie.values import ACL, Id, Perms
 from coterie.wire import requests
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import Op
 from tests.core.conftest import Alone, Client, Reply, create, read
 

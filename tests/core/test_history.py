@@ -9,9 +9,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from coterie.core.history import READ_LOG, History, Plan
+from coterie.wire.numbered import Txn
 from coterie.wire.peers import KIND_NAMES, Kind
 from coterie.wire.requests import Op
-from coterie.wire.txns import CreateSessionTxn, Txn
+from coterie.wire.txns import CreateSessionTxn
 
 EPOCH: Final = 2**32
 

@@ -33,8 +33,8 @@ from coterie.paths import CONFIG
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, ACLs, Id
 from coterie.wire import requests, txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 SESSIONS: Final = (0x100000000000001, 0x100000000000002)
 EPOCH: Final = 1 << 32

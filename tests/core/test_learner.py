@@ -11,9 +11,9 @@ from coterie.core.member import Member
 from coterie.core.tree import Tree
 from coterie.errors import OK
 from coterie.wire import peers, requests, txns
+from coterie.wire.numbered import Txn
 from coterie.wire.peers import Kind
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 from tests.core.pack import FRESH, Client, config, three
 
 LEADER = 3

@@ -31,8 +31,8 @@ from coterie.errors import (
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, ACLs, CreateMode, Id, Perms
 from coterie.wire import requests, txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 
 SESSION, OTHER = 0x100000000000001, 0x100000000000002
 WALL_MS = 1_700_000_000_000

@@ -12,8 +12,9 @@ from coterie.core.member import Member
 from coterie.core.replica import Replica, epoch_of
 from coterie.core.tree import Tree
 from coterie.paths import CONFIG
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import CreateSessionTxn, Txn
+from coterie.wire.txns import CreateSessionTxn
 from tests.core.pack import config, three
 
 

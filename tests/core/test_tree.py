@@ -12,9 +12,10 @@ from coterie.core.znode import CONTAINER_OWNER, Crowd, Node, ttl_owner
 from coterie.errors import NodeExistsError, NoNodeError, RuntimeInconsistencyError
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, EventType, Stat
 from coterie.wire import txns
-from coterie.wire.jute import Reader, Record
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op, read_stat
-from coterie.wire.txns import Txn
 
 SESSION = 0x100000000000001
 TIME_MS = 1_700_000_000_000

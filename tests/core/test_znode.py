@@ -21,7 +21,7 @@ from coterie.core.znode import (
     ttl_owner,
 )
 from coterie.values import OPEN_ACL
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import read_stat
 
 SESSION = 0x100000000000001

@@ -18,9 +18,10 @@ from coterie.errors import ZooKeeperError
 from coterie.testing.model import Model, Operation, Result
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, ACLs, CreateMode, Id, Perms
 from coterie.wire import requests, txns
-from coterie.wire.jute import Reader, Record
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op, read_stat
-from coterie.wire.txns import Txn
 
 SESSIONS = (0x100000000000001, 0x100000000000002)
 IDS = {SESSIONS[0]: (), SESSIONS[1]: (Id("digest", "bob:x"),)}

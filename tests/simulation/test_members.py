@@ -32,8 +32,8 @@ from coterie.testing import faults
 from coterie.testing.history import Violation
 from coterie.testing.simulator import Simulation
 from coterie.wire import peers
+from coterie.wire.numbered import Txn
 from coterie.wire.peers import Kind
-from coterie.wire.txns import Txn
 
 Patch = pytest.MonkeyPatch
 

@@ -10,6 +10,7 @@ from coterie.core.znode import Node
 from coterie.testing.files import Disk, FakeFiles
 from coterie.values import ACL, OPEN_ACL, ACLs, Id
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
 from coterie.wire.txns import (
     CloseSessionTxn,
@@ -21,7 +22,6 @@ from coterie.wire.txns import (
     MultiTxn,
     SetACLTxn,
     SetDataTxn,
-    Txn,
     decode,
 )
 

@@ -30,7 +30,7 @@ from coterie.storage.segment import HEADER, record
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
 from coterie.testing.files import FakeFiles
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 from tests.storage.author import DIRECTORY, Author, contents, disk
 
 _CONFIG: Final = Config(data_dir="data", snap_count=20, prealloc_bytes=0)

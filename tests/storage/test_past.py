@@ -15,7 +15,7 @@ from coterie.storage.past import NotReachedError, Span
 from coterie.storage.store import Store
 from coterie.system.files import OSFiles
 from coterie.testing.files import FakeFiles
-from coterie.wire.txns import Txn
+from coterie.wire.numbered import Txn
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, contents, disk
 

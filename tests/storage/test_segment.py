@@ -14,8 +14,8 @@ from coterie.storage.errors import DamagedLogError, UnknownTxnError
 from coterie.storage.segment import HEADER, Segment
 from coterie.system.files import OSFiles
 from coterie.testing.files import FakeFiles
-from coterie.wire import txns
-from coterie.wire.txns import Txn
+from coterie.wire import numbered
+from coterie.wire.numbered import Txn
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, disk
 
@@ -224,7 +224,7 @@ def test_a_torn_file_that_another_follows_is_whole_if_that_goes_on_where_it_ends
 
 
 def test_a_good_record_of_an_unknown_kind_is_not_taken_for_damage() -> None:
-    entry = txns.HEADER.pack(1, 2, 3, 4, 555) + b"body"
+    entry = numbered.HEADER.pack(1, 2, 3, 4, 555) + b"body"
     with pytest.raises(UnknownTxnError, match="txn 0x3 is of a kind"):
         _read(HEADER + _record(entry))
 

@@ -18,9 +18,11 @@ from coterie.storage.txnlog import TxnLog
 from coterie.system.files import Files, OSFiles
 from coterie.testing.files import FakeFiles, HaltedError
 from coterie.values import ACL, OPEN_ACL, Id
-from coterie.wire.jute import Reader, read_acls
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import read_acls
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import SetACLTxn, Txn
+from coterie.wire.txns import SetACLTxn
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, contents, disk, same
 

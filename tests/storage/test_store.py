@@ -24,8 +24,9 @@ from coterie.storage.store import Store
 from coterie.system.files import Files, OSFiles
 from coterie.testing.files import Disk, FakeFiles, HaltedError
 from coterie.values import OPEN_ACL
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import CreateTxn, Txn
+from coterie.wire.txns import CreateTxn
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, contents, same
 

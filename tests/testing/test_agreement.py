@@ -9,8 +9,9 @@ import pytest
 from coterie.core.tree import Tree
 from coterie.testing.agreement import Agreement, sound
 from coterie.testing.history import Violation
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import CloseSessionTxn, CreateSessionTxn, Txn
+from coterie.wire.txns import CloseSessionTxn, CreateSessionTxn
 
 E1, E2 = 1 << 32, 2 << 32
 

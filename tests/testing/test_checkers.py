@@ -11,9 +11,11 @@ from coterie.testing.checkers import ClientView, Leases
 from coterie.testing.history import History, Multi, Violation
 from coterie.values import OPEN_ACL, EventType
 from coterie.wire import requests
-from coterie.wire.jute import Reader, Record, write_buffer
+from coterie.wire.cursor import Reader, write_buffer
+from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import CreateRequest, Op, PathWatchRequest, SetDataRequest
-from coterie.wire.txns import CreateSessionTxn, CreateTxn, ErrorTxn, MultiTxn, SetDataTxn, Txn
+from coterie.wire.txns import CreateSessionTxn, CreateTxn, ErrorTxn, MultiTxn, SetDataTxn
 
 SESSION = 7
 CREATED, DELETED, CHANGED, CHILDREN = (

@@ -12,8 +12,8 @@ from coterie.testing.history import Violation
 from coterie.values import OPEN_ACL
 from coterie.wire import txns
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import Txn
 from tests.testing.quiet import ran
 
 NOWHERE: Any = None

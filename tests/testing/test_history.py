@@ -10,6 +10,7 @@ from coterie.core.tree import Tree
 from coterie.testing.history import History, Multi, Violation
 from coterie.values import OPEN_ACL, CreateMode, EventType
 from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import (
     CreateRequest,
     CreateTTLRequest,
@@ -29,7 +30,6 @@ from coterie.wire.txns import (
     MultiTxn,
     SetACLTxn,
     SetDataTxn,
-    Txn,
 )
 
 SESSION = 0x100

@@ -16,8 +16,8 @@ from coterie.testing.transport import End, Network, Weather
 from coterie.values import OPEN_ACL
 from coterie.wire import requests
 from coterie.wire.framing import LENGTH, Framing, frames
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import CreateRequest, Op, RequestHeader
-from coterie.wire.txns import Txn
 
 
 class Witness:

@@ -12,7 +12,8 @@ from coterie.testing.faults import Plan
 from coterie.testing.history import Violation
 from coterie.testing.simulator import Simulation
 from coterie.testing.workload import Client
-from coterie.wire.txns import DeleteTxn, Txn
+from coterie.wire.numbered import Txn
+from coterie.wire.txns import DeleteTxn
 
 
 def quiet(seed: int = 1) -> Simulation:

@@ -12,7 +12,7 @@ from coterie.testing.history import Multi, Violation
 from coterie.testing.simulator import Simulation
 from coterie.testing.workload import PATHS, Requests
 from coterie.wire import requests
-from coterie.wire.jute import Reader
+from coterie.wire.cursor import Reader
 from coterie.wire.requests import TABLE, Op, reply
 
 

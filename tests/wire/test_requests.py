@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from coterie.errors import MarshallingError
 from coterie.values import OPEN_ACL, Stat
 from coterie.wire import requests
+from coterie.wire.cursor import Reader
 from coterie.wire.framing import LENGTH
-from coterie.wire.jute import Reader, Record
+from coterie.wire.jute import Record
 from coterie.wire.requests import (
     MULTI_END,
     REPLY_HEADER,

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from coterie.errors import MarshallingError
 from coterie.values import ACL, OPEN_ACL, Id
-from coterie.wire import txns
-from coterie.wire.jute import Reader, Record
+from coterie.wire import numbered, txns
+from coterie.wire.cursor import Reader
+from coterie.wire.jute import Record
+from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
 from coterie.wire.txns import (
     BODIES,
@@ -24,7 +26,6 @@ from coterie.wire.txns import (
     MultiTxn,
     SetACLTxn,
     SetDataTxn,
-    Txn,
     decode,
 )
 from tests.golden.packets import HERE
@@ -128,7 +129,7 @@ def test_a_cut_txn_is_refused_but_where_it_lacks_just_the_digest(number: int) ->
         except MarshallingError:
             continue
         assert txn.digest is None
-        assert cut == len(entry) - txns.DIGEST.size or _is_older_form(whole, txn)
+        assert cut == len(entry) - numbered.DIGEST.size or _is_older_form(whole, txn)
 
 
 def _is_older_form(whole: Txn, cut: Txn) -> bool:
@@ -179,20 +180,8 @@ def test_noise_is_a_txn_or_a_marshalling_error(data: bytes) -> None:
         return
 
 
-def test_the_header_is_32_bytes_in_zookeepers_order() -> None:
-    entry = Txn(0x0102030405060708, 9, 10, 11, Op.ERROR, ErrorTxn(-101)).encoded
-    assert entry.hex() == (
-        "010203040506070800000009000000000000000a000000000000000bffffffffffffff9b"
-    )
-
-
-def test_a_body_that_is_there_is_not_encoded_again() -> None:
-    body = DeleteTxn(b"/a")
-    assert Txn(1, 2, 3, 4, Op.DELETE, body, 5, b"ready").encoded[32:-12] == b"ready"
-
-
 def _entry(kind: int, body: bytes) -> bytes:
-    return txns.HEADER.pack(1, 2, 3, 4, kind) + body
+    return numbered.HEADER.pack(1, 2, 3, 4, kind) + body
 
 
 def test_a_create_of_servers_before_3_4() -> None:
@@ -203,14 +192,14 @@ def test_a_create_of_servers_before_3_4() -> None:
 @pytest.mark.parametrize("digest", [None, 2**40 + 17, -5, 0])
 def test_a_close_session_without_a_body(digest: int | None) -> None:
     """Of servers before 3.6, and with a digest of those that have closeSessionTxn.enabled off."""
-    tail = b"" if digest is None else txns.DIGEST.pack(2, digest)
+    tail = b"" if digest is None else numbered.DIGEST.pack(2, digest)
     txn = decode(_entry(Op.CLOSE_SESSION, tail))
     assert txn.body == CloseSessionTxn([])
     assert txn.digest == digest
 
 
 def test_a_digest_of_another_version_says_nothing() -> None:
-    entry = _entry(Op.DELETE, DeleteTxn(b"/a").encode() + txns.DIGEST.pack(3, 17))
+    entry = _entry(Op.DELETE, DeleteTxn(b"/a").encode() + numbered.DIGEST.pack(3, 17))
     assert decode(entry).digest is None
 
 
@@ -237,25 +226,6 @@ def test_a_part_of_a_multi_does_not_read_beyond_its_own_end() -> None:
     short = struct.pack(">iii", 1, Op.DELETE, len(part) - 2) + part
     with pytest.raises(MarshallingError):
         decode(_entry(Op.MULTI, short))
-
-
-@pytest.mark.parametrize(
-    ("last_zxid", "zxid", "may"),
-    [
-        (0, 1, True),
-        (0, 2, False),
-        (5, 5, False),
-        (5, 4, False),
-        # A new epoch begins with the number of the leader's first txn, 1; the leader itself is 0.
-        (5, (1 << 32) + 1, True),
-        (5, 1 << 32, True),
-        (5, (1 << 32) + 2, False),
-        ((1 << 32) + 7, (3 << 32) + 1, True),
-        ((3 << 32) + 7, (1 << 32) + 1, False),
-    ],
-)
-def test_which_zxid_may_come_next(last_zxid: int, zxid: int, may: bool) -> None:
-    assert txns.follows(zxid, last_zxid) == may
 
 
 def test_bodies_read_alone_leave_what_follows() -> None:
