@@ -248,7 +248,8 @@ class Member(Replica):
                 said = Notification.decode(payload)
             except MarshallingError:
                 text = f"server {sender} sent what is no notification"
-                line = self._complaints.line(str(sender), text, self.now_ms)
+                kind = str(sender) if sender in self.ensemble.seats else "stranger"
+                line = self._complaints.line(kind, text, self.now_ms)
                 if line is not None:
                     self.note(line)
             else:

@@ -214,9 +214,8 @@ class Server:
             else:
                 connection.framing.keep(chunk[pos:])
         except MarshallingError:
-            self.effects.notes.append(
-                f"closing {connection.ip}:{connection.port}: it sent what is no packet"
-            )
+            line = f"closing {connection.ip}:{connection.port}: it sent what is no packet"
+            self.remarks.say("nonsense", line, self.now_ms)
             self._close(connection)
 
     def drained(self, connection: Connection, now_ms: float) -> None:
@@ -271,9 +270,11 @@ class Server:
             self._close(connection)
             return
         if request.last_zxid_seen > self.tree.zxid:
-            self.effects.notes.append(
+            self.remarks.say(
+                "zxid",
                 f"closing {connection.ip}:{connection.port}: it has seen zxid "
-                f"{request.last_zxid_seen:#x} and this server only {self.tree.zxid:#x}"
+                f"{request.last_zxid_seen:#x} and this server only {self.tree.zxid:#x}",
+                self.now_ms,
             )
             self._close(connection)
             return

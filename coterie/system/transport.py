@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from coterie.system.tls import server_name
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from coterie.system.handshakes import Secure
 
 T = TypeVar("T")
+
+_NO_LINGERING: Final = struct.pack("ii", 1, 0)
 
 
 class PortTakenError(OSError):
@@ -102,9 +106,30 @@ async def dial(
 
     With `tls` the host has to prove itself, if the context says so, by the name in the address.
     """
-    name = server_name(address[0]) if tls is not None else None
     loop = asyncio.get_running_loop()
-    await loop.create_connection(factory, *address, ssl=tls, server_hostname=name)
+    try:
+        name = server_name(address[0]) if tls is not None else None
+        await loop.create_connection(factory, *address, ssl=tls, server_hostname=name)
+    except (ValueError, OverflowError) as error:
+        # Another member may name what is no host, or no port.
+        raise _no_host(*address) from error
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection whose other side takes nothing.
+
+    An `abort` alone ends it for this process only: the system would go on to offer what it has
+    taken, megabytes of it, for minutes.
+    """
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+    transport.abort()
+
+
+def _no_host(host: str, port: int) -> OSError:
+    return OSError(f"{host[:100]!r}, port {port}, is no place on a network")
 
 
 class Network(Protocol):
@@ -131,7 +156,10 @@ class SystemNetwork:
 
     async def resolve(self, host: str, port: int) -> list[tuple[str, int]]:
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (ValueError, OverflowError) as error:
+            raise _no_host(host, port) from error
         return list(dict.fromkeys((str(info[4][0]), port) for info in found))
 
     async def dial(

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -88,6 +89,57 @@ def test_dialling_reaches_who_listens_and_tells_when_nobody_does() -> None:
     loop = transport.new_event_loop()
     try:
         assert loop.run_until_complete(asyncio.wait_for(main(), 10)) == b"hello"
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, transport.new_event_loop])
+@pytest.mark.parametrize("host", ["x" * 300, "a\0b", "a..b", ".", "127.0.0.1"])
+def test_what_is_no_host_or_no_port_is_nobody(
+    loop: Callable[[], asyncio.AbstractEventLoop], host: str
+) -> None:
+    """So another member may say where it can be dialled."""
+
+    async def main() -> None:
+        for tls in (None, ssl.create_default_context()):
+            for port in (99_999, 1 << 40, 0):
+                with pytest.raises(OSError):  # noqa: PT011
+                    await transport.dial((host, port), _Echo, tls)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+async def _read_on(client: socket.socket) -> None:
+    while await asyncio.get_running_loop().sock_recv(client, 2**20):
+        pass
+
+
+def test_a_reset_leaves_nothing_to_the_system_that_it_would_go_on_to_offer() -> None:
+    """Who reads at last hears of the reset: after an abort it would read on to an end."""
+
+    async def main() -> None:
+        made: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
+
+        class Talker(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                cast(asyncio.Transport, transport).write(bytes(2**24))
+                made.set_result(cast(asyncio.Transport, transport))
+
+        loop = asyncio.get_running_loop()
+        listener = bind("127.0.0.1", 0, 10)
+        server = await transport.serve(listener, Talker, 10)
+        with socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, listener.getsockname())
+            transport.reset(await made)
+            with pytest.raises(ConnectionResetError):
+                await _read_on(client)
+        server.close()
+
+    loop = transport.new_event_loop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(main(), 10))
     finally:
         loop.close()
 
