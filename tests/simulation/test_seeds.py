@@ -18,7 +18,7 @@ KEPT = {
     9: "a bit of a length in a snapshot that rotted let the start wait for ever",
     2055: "a TTL znode was reaped that had just been changed",
 }
-FRESH = range(5000, 5040)
+FRESH = range(5120, 5160)
 
 
 @pytest.mark.parametrize("seed", KEPT, ids=list(map(str, KEPT)))
