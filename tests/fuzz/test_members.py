@@ -154,4 +154,4 @@ def test_nonsense_from_who_is_no_member_breaks_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_much_nonsense_from_who_is_no_member_breaks_nothing() -> None:
-    _run(60, 60, seed=2)
+    _run(200, 60, seed=2)
