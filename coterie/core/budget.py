@@ -14,12 +14,16 @@ from __future__ import annotations
 
 from coterie.config import Config
 from coterie.core.connection import HOLD_OUTSTANDING, Connection
+from coterie.core.remarks import Remarks
+from coterie.core.stats import Stats
 
 
 class Budget:
     """The limits of one server, and who has gone beyond them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, stats: Stats, remarks: Remarks) -> None:
+        self._stats = stats
+        self._remarks = remarks
         self.all_max = config.outstanding_max
         """Requests of all connections that may wait."""
         if config.requests_in_process_max:
@@ -30,18 +34,25 @@ class Budget:
         self.held: dict[Connection, None] = {}
         """Who is not read at present."""
 
-    def hold(self, connection: Connection) -> bool:
-        """Read nothing more of a connection; whether something was read until now."""
-        first = connection not in self.held
+    def hold(self, connection: Connection, outstanding: int, now_ms: float) -> None:
+        """Read nothing more of a connection, whose requests and others wait."""
+        if connection in self.held:
+            return
         self.held[connection] = None
         connection.hold |= HOLD_OUTSTANDING
-        return first
+        self._stats.holds += 1
+        self._remarks.say(
+            "held",
+            f"not reading from {connection} for a while: {len(connection.fifo)} of its requests "
+            f"wait for the log, of {outstanding} in all",
+            now_ms,
+        )
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self.held.pop(connection, None)
 
-    def relieved(self, outstanding: int) -> list[Connection]:
+    def relieved(self, outstanding: int, now_ms: float) -> list[Connection]:
         """Those who may be read again, now that this many requests wait."""
         if outstanding > self.all_max:
             return []
@@ -49,6 +60,9 @@ class Budget:
         for connection in free:
             del self.held[connection]
             connection.hold &= ~HOLD_OUTSTANDING
+            if connection.session is not None:
+                # It may have spoken all the while.
+                connection.session.heard_ms = now_ms
         return free
 
     def _has_room(self, connection: Connection) -> bool:

@@ -103,7 +103,7 @@ class Server:
         self._timeout_min_ms = config.min_session_timeout_ms
         self._timeout_max_ms = config.max_session_timeout_ms
         self._frame_bytes_max = config.frame_bytes_max
-        self._budget = Budget(config)
+        self._budget = Budget(config, self.stats, self.remarks)
         self._outstanding_max = self._budget.all_max
         self._own_max = self._budget.own_max
         self._own_bytes_max = self._budget.own_bytes_max
@@ -462,26 +462,12 @@ class Server:
             self._hold(connection)
 
     def _hold(self, connection: Connection) -> None:
-        """Read nothing more of who has too much that waits, or adds to what is too much."""
-        if self._budget.hold(connection):
-            self.stats.holds += 1
-            count = len(connection.fifo)
-            self.remarks.say(
-                "held",
-                f"not reading from {connection} for a while: {count} of its requests wait for "
-                f"the log, of {self.outstanding} in all",
-                self.now_ms,
-            )
+        self._budget.hold(connection, self.outstanding, self.now_ms)
 
     def _relieve(self) -> None:
         """Fewer requests wait: read again from those for whom there is room now."""
         if self._budget.held:
-            relieved = self._budget.relieved(self.outstanding)
-            for connection in relieved:
-                if connection.session is not None:
-                    # It may have spoken all the while.
-                    connection.session.heard_ms = self.now_ms
-            self.effects.resumes += relieved
+            self.effects.resumes += self._budget.relieved(self.outstanding, self.now_ms)
 
     def refuse(self, write: Write, error: ZooKeeperError) -> None:
         """A write that came to no txn: its connection is told, in order."""

@@ -133,6 +133,22 @@ def _read_on(client: Client) -> None:
         client.receive()
 
 
+def test_who_comes_when_too_many_do_is_turned_away_and_comes_in_later(tmp_path: Path) -> None:
+    throttle = {"connection_throttle_tokens": 1, "connection_throttle_fill_time": 400}
+    with Server(tmp_path, **throttle) as server, Client(server.port) as first:
+        with pytest.raises(OSError, match=r"closed|reset"):
+            Client(server.port)
+        assert first.get(b"/zookeeper") is not None
+
+        def again() -> bool:
+            with suppress(OSError), Client(server.port):
+                return True
+            return False
+
+        until(again)
+        assert server.said("too many ask for sessions")
+
+
 def test_one_connection_too_many_from_one_address_is_refused(tmp_path: Path) -> None:
     with Server(tmp_path, maxClientCnxns=2) as server:
         with Client(server.port) as one:
