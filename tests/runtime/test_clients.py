@@ -102,7 +102,7 @@ def test_who_does_not_read_costs_no_memory_and_loses_no_reply(tmp_path: Path) ->
 def test_who_does_not_read_the_events_that_he_asked_for_is_cut_off(tmp_path: Path) -> None:
     path = b"/" + b"x" * 5_000
     change = requests.SetDataRequest(path, b"", -1).encode()
-    limit = {"connectionUnreadLimitInKb": 2048, "4lw__commands__whitelist": "mntr"}
+    limit: dict[str, Any] = {"connectionUnreadLimitInKb": 2048, "4lw__commands__whitelist": "mntr"}
     with (
         Server(tmp_path, **limit) as server,
         Client(server.port) as lazy,
@@ -134,7 +134,10 @@ def _read_on(client: Client) -> None:
 
 
 def test_who_comes_when_too_many_do_is_turned_away_and_comes_in_later(tmp_path: Path) -> None:
-    throttle = {"connection_throttle_tokens": 1, "connection_throttle_fill_time": 400}
+    throttle: dict[str, Any] = {
+        "connection_throttle_tokens": 1,
+        "connection_throttle_fill_time": 400,
+    }
     with Server(tmp_path, **throttle) as server, Client(server.port) as first:
         with pytest.raises(OSError, match=r"closed|reset"):
             Client(server.port)
