@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle
 
@@ -14,6 +15,7 @@ from coterie.errors import MarshallingError
 from coterie.values import Id
 from coterie.wire.peers import (
     KIND_NAMES,
+    PROOF_MAGIC,
     PROTOCOL_VERSION,
     STATE_NAMES,
     Forwarded,
@@ -34,6 +36,7 @@ from coterie.wire.peers import (
     encode_touches,
     packet,
     read_initial,
+    read_proof,
 )
 from tests.golden.peers.messages import messages
 
@@ -46,6 +49,19 @@ def _read(stream: bytes, data_bytes_max: int = _MAX) -> list[Packet]:
     reader = PacketReader(data_bytes_max)
     reader.feed(stream)
     return list(iter(reader.next, None))
+
+
+_DECODERS: tuple[Callable[[bytes], object], ...] = (
+    _read,
+    Notification.decode,
+    read_initial,
+    LearnerInfo.decode,
+    Forwarded.decode,
+    decode_int,
+    decode_touch,
+    decode_touches,
+    decode_revalidated,
+)
 
 
 def _plain(packet: Packet) -> tuple[int, int, bytes | None, tuple[Id, ...] | None]:
@@ -336,6 +352,42 @@ def test_what_apache_understood_is_what_is_written() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_nothing_but_a_refusal_comes_of_nonsense(data: bytes) -> None:
-    for read in (_read, Notification.decode, read_initial, LearnerInfo.decode, decode_touches):
+    for read in (*_DECODERS, lambda data: read_proof(PROOF_MAGIC + data, 50)):
         with suppress(MarshallingError):
             read(data)
+    assert config_version(data) >= 0 or b"-" in data
+
+
+_SPOILS = st.tuples(st.integers(0, 200), st.integers(0, 3), st.binary(min_size=1, max_size=5))
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(
+        (
+            Initial(2, (("127.0.0.1", 3888),)).encode(),
+            struct.pack(">qqi", -65535, 2, 19) + b"h:1|[::1]:2|x.y:333",
+            Notification(0, 3, 1 << 32, 1, 1, config=b"server.1=h:1:2\nversion=1").encode(),
+            packet(Kind.REQUEST, 5, Forwarded(1, 2, 1, b"body").encode(), [("ip", "1.2.3.4")]),
+            packet(Kind.FOLLOWERINFO, 1 << 32, LearnerInfo(1).encode()),
+            packet(Kind.PING, 1, encode_touches([(1, 2), (3, 4)])),
+        )
+    ),
+    st.lists(_SPOILS, min_size=1, max_size=4),
+    st.integers(1, 60),
+)
+def test_nothing_but_a_refusal_comes_of_what_was_spoiled(
+    data: bytes, spoils: list[tuple[int, int, bytes]], size: int
+) -> None:
+    for where, kind, noise in spoils:
+        at = where % (len(data) + 1)
+        data = data[:at] + (noise if kind else b"") + data[at + (kind % 3) * len(noise) :]
+    for read in (*_DECODERS, lambda data: read_proof(PROOF_MAGIC + data, 50)):
+        with suppress(MarshallingError):
+            read(data)
+    reader = PacketReader(_MAX)
+    with suppress(MarshallingError):
+        for at in range(0, len(data), size):
+            reader.feed(data[at : at + size])
+            for got in iter(reader.next, None):
+                assert got.data is None or len(got.data) <= len(data)
