@@ -316,6 +316,21 @@ class Config(OverloadConfig):
             "whether who comes to HTTP by TLS has to show a certificate",
         ),
     ] = False
+    admin_client_key_store: Annotated[
+        str | None,
+        Setting(
+            "admin.client.keyStore.location",
+            TEXT,
+            "not Apache's: the certificate and key that the pages show at a client port that asks "
+            "for one; whoever may see the pages then has its identity",
+        ),
+    ] = None
+    admin_client_key_password_path: Annotated[
+        str | None,
+        Setting(
+            "admin.client.keyStore.passwordPath", TEXT, "a file that has the password of that file"
+        ),
+    ] = None
     admin_idle_timeout_ms: Annotated[
         int,
         Setting(

@@ -59,6 +59,8 @@ class Place:
     id: int | None
     role: str
     address: Endpoint | None
+    why: str = "where its clients connect is not known"
+    """Why it cannot be asked, if there is no address."""
 
     def shown(self) -> str:
         if self.address is None:
@@ -67,22 +69,24 @@ class Place:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def places(ensemble: Ensemble, port: int | None) -> list[Place]:
+def places(ensemble: Ensemble, port: int | None, *, secure: bool = False) -> list[Place]:
     """The members of an ensemble. Where the server lines do not say the client ports, and each
-    member has a host of its own, theirs is taken to be `port`, as ours."""
+    member has a host of its own, theirs is taken to be `port`, as ours; `secure` are those for
+    TLS."""
     hosts = [seat.quorum[0][0] for seat in ensemble.seats.values()]
     alike = len(set(hosts)) == len(hosts)
     return [
-        Place(seat.id, seat.role.value, _clients(seat, port if alike else None))
+        Place(seat.id, seat.role.value, _clients(seat, port if alike else None, secure))
         for seat in ensemble.seats.values()
     ]
 
 
-def _clients(seat: Seat, port: int | None) -> Endpoint | None:
+def _clients(seat: Seat, port: int | None, secure: bool) -> Endpoint | None:
     host = seat.quorum[0][0]
-    if seat.client is None:
+    said = seat.secure if secure else seat.client
+    if said is None:
         return None if port is None else (host, port)
-    named, port = seat.client
+    named, port = said
     return (host if named in ("", "0.0.0.0", "::") else named, port)
 
 
@@ -167,7 +171,9 @@ class Members:
     """Asks all members, not too often."""
 
     def __init__(
-        self, find: Callable[[], Awaitable[list[Place]]], tls: SSLContext | None = None
+        self,
+        find: Callable[[], Awaitable[list[Place]]],
+        tls: SSLContext | Callable[[], SSLContext | None] | None = None,
     ) -> None:
         self._find = find
         self._tls = tls
@@ -185,13 +191,14 @@ class Members:
 
     async def _ask(self) -> list[Told]:
         found = await self._find()
-        return list(await asyncio.gather(*(_member(each, self._tls) for each in found)))
+        tls = self._tls() if callable(self._tls) else self._tls
+        return list(await asyncio.gather(*(_member(each, tls) for each in found)))
 
 
 async def _member(place: Place, tls: SSLContext | None) -> Told:
     told: Told = {"id": place.id, "role": place.role, "address": place.shown()}
     if place.address is None:
-        return {**told, "mode": "unknown", "why": "where its clients connect is not known"}
+        return {**told, "mode": "unknown", "why": place.why}
     srvr, mntr = await asyncio.gather(
         ask(place.address, "srvr", tls), ask(place.address, "mntr", tls)
     )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 _SESSION_S: Final = 10.0
 _CALL_S: Final = 10.0
+_NO_CERTIFICATE: Final = (
+    "this server takes clients by TLS with certificates alone: "
+    "admin.client.keyStore.location names one for the pages"
+)
 
 
 class Site:
@@ -66,18 +71,27 @@ def pages(inside: Inside) -> Site:
     access = Access(config.admin_address, read_only=_read_only(config))
 
     def make(identity: Identity | None) -> Client:
-        if _own(inside) is None:
-            raise Problem(503, "this server takes clients by TLS alone: the pages are none")
-        return client_of(_own_shown(inside), identity)
+        tls = inside.tls
+        if tls is None:
+            return client_of(_own_shown(inside), identity)
+        if tls.wants_one and not tls.shows_one:
+            raise Problem(503, _NO_CERTIFICATE)
+        return client_of(_own_shown(inside), identity, tls=tls.own())
 
     async def find() -> list[Place]:
         own = _own(inside)
         if config.ensemble is None:
             return [Place(None, "standalone", own)]
-        return places(config.ensemble, None if own is None else own[1])
+        found = places(config.ensemble, own[1], secure=inside.tls is not None)
+        if inside.tls is not None and inside.tls.wants_one and not inside.tls.shows_one:
+            return [replace(each, address=None, why=_NO_CERTIFICATE) for each in found]
+        return found
+
+    def tls_of_others() -> SSLContext | None:
+        return None if inside.tls is None else inside.tls.others()
 
     clients = Clients(make)
-    views = Views(Members(find), access, partial(_own_shown, inside), inside)
+    views = Views(Members(find, tls_of_others), access, partial(_own_shown, inside), inside)
     routes = [
         *Operations(inside, access).routes(),
         *Znodes(clients, access).routes(),
@@ -94,11 +108,11 @@ def client_of(hosts: str, identity: Identity | None, *, tls: SSLContext | None =
     return make(hosts, auth=auth, tls=tls)
 
 
-def _own(inside: Inside) -> Endpoint | None:
-    """Where the server itself takes clients; None for one that does so by TLS alone."""
-    if inside.config.client_port == NO_PORT:
-        return None
-    host = inside.config.client_port_address
+def _own(inside: Inside) -> Endpoint:
+    """Where the server itself takes clients."""
+    config = inside.config
+    by_tls = config.client_port == NO_PORT
+    host = config.secure_port_address if by_tls else config.client_port_address
     if host in ("", "0.0.0.0"):
         host = "127.0.0.1"
     elif host in ("::", "[::]"):

@@ -84,7 +84,9 @@ class Views:
             ensemble = self._inside.config.ensemble
             own = None if ensemble is None else self._inside.config.server_id
             more = _itself(self._inside.status())
-            told["members"] = [{**each, **more} if each["id"] == own else each for each in members]
+            told["members"] = [
+                _known(each, more) if each["id"] == own else each for each in members
+            ]
         return JSONResponse(told)
 
     async def sessions(self, request: Request) -> Response:
@@ -100,6 +102,11 @@ class Views:
         if self._inside is None:
             raise Problem(404, "only a server itself knows this: ask its own port")
         return self._inside.status()
+
+
+def _known(member: Told, more: Told) -> Told:
+    """A member that is this server: why it could not be asked is of no matter."""
+    return {**{name: value for name, value in member.items() if name != "why"}, **more}
 
 
 def _itself(status: Status) -> Told:

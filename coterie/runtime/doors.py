@@ -24,6 +24,7 @@ from coterie.system import transport
 if TYPE_CHECKING:
     from socket import socket
 
+    from coterie.runtime.tls import ItselfTLS
     from coterie.system.handshakes import Secure
 
 log = logging.getLogger("coterie.server")
@@ -43,6 +44,8 @@ class Inside:
     """Why the server is not ready to serve, or None if it is."""
     client_port: Callable[[], int]
     metrics_only: bool
+    tls: ItselfTLS | None = None
+    """How the pages connect to a server that takes clients by TLS alone."""
 
 
 class Pages(Protocol):

@@ -142,10 +142,10 @@ class ServerProcess:
             self._purge_later()
 
     def _bind_doors(self, pages: doors.MakePages) -> None:
-        secure = tls.of_pages(self.config)
+        secure, own = tls.of_pages(self.config), tls.of_itself(self.config)
         for listener, metrics_only in doors.bind(self.config):
             inside = doors.Inside(
-                self.config, self._status, self._unready, lambda: self.port, metrics_only
+                self.config, self._status, self._unready, lambda: self.port, metrics_only, own
             )
             door = doors.Door(listener, partial(pages, inside), None if metrics_only else secure)
             self.doors.append(door)

@@ -21,6 +21,7 @@ from coterie.system.tls import (
     TLSFiles,
     client_context,
     is_for,
+    pinned_context,
     secret,
     server_context,
     terms,
@@ -149,6 +150,40 @@ def of_pages(config: Config) -> Secure | None:
     return Secure(_following(stores), seconds_max, both=not config.admin_tls_only)
 
 
+class ItselfTLS:
+    """How a server that takes clients by TLS alone is a client of itself, and of other members.
+
+    It knows itself by its own certificate, whatever host that is for, and trusts no other there.
+    """
+
+    def __init__(self, config: Config) -> None:
+        stores = _client_stores(config)
+        self.shows_one = config.admin_client_key_store is not None
+        """Whether it has a certificate to show as a client."""
+        self.wants_one = config.client_auth == "need"
+        shown = stores._replace(
+            key=config.admin_client_key_store,
+            key_password=None,
+            key_password_path=config.admin_client_key_password_path,
+        )
+        paths = tuple(dict.fromkeys((*stores.paths(), *shown.paths())))
+        self._own = Certificates(paths, partial(_to_itself, stores, shown))
+        self._others = Certificates(paths, partial(_to_others, shown))
+
+    def own(self) -> SSLContext:
+        """What to connect to this server with."""
+        return self._own.context()
+
+    def others(self) -> SSLContext:
+        """What to ask another member with."""
+        return self._others.context()
+
+
+def of_itself(config: Config) -> ItselfTLS | None:
+    """None for a server that has a port in the clear. Raises `TLSError`."""
+    return ItselfTLS(config) if config.client_port == NO_PORT else None
+
+
 class MemberTLS:
     """How a member hears others and dials them."""
 
@@ -201,3 +236,24 @@ def _dialling(stores: Stores, host_names: bool) -> SSLContext:
     context = client_context(files, stores.terms())
     context.check_hostname = host_names
     return context
+
+
+def _as_client(shown: Stores, *, trusts: bool) -> TLSFiles:
+    password = None if shown.key_password_path is None else secret(shown.key_password_path)
+    if not trusts or shown.trust is None:
+        return TLSFiles(certificate=shown.key, password=password)
+    trust_path = shown.trust_password_path
+    return TLSFiles(
+        certificate=shown.key,
+        password=password,
+        ca=shown.trust,
+        ca_password=shown.trust_password if trust_path is None else secret(trust_path),
+    )
+
+
+def _to_itself(stores: Stores, shown: Stores) -> SSLContext:
+    return pinned_context(_as_client(shown, trusts=False), stores.files(), stores.terms())
+
+
+def _to_others(shown: Stores) -> SSLContext:
+    return client_context(_as_client(shown, trusts=True), shown.terms())

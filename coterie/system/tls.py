@@ -108,6 +108,22 @@ def client_context(files: TLSFiles | None = None, terms: Terms | None = None) ->
     return _context(ssl.Purpose.SERVER_AUTH, files, terms)
 
 
+def pinned_context(files: TLSFiles, server: TLSFiles, terms: Terms | None = None) -> SSLContext:
+    """What a client connects with to the one server that has the certificate of `server`, by
+    whatever name it is reached. Raises `TLSError`."""
+    if server.certificate is None:
+        raise TLSError("a server needs a certificate")
+    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _agree(context, terms)
+    context.check_hostname = False
+    # Else only a certificate that has signed itself could be trusted by itself.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=_first(server.certificate, server.password))
+    if files.certificate is not None:
+        _show(context, files.certificate, files)
+    return context
+
+
 def server_context(
     files: TLSFiles,
     clients: VerifyMode = VerifyMode.CERT_REQUIRED,
@@ -255,14 +271,35 @@ def _context(purpose: ssl.Purpose, files: TLSFiles, terms: Terms | None) -> SSLC
         context = ssl.create_default_context(purpose, cadata=trusted)
     except ssl.SSLError:
         raise TLSError(f"{files.ca}: a certificate cannot be understood") from None
+    _agree(context, terms)
+    if files.certificate is not None:
+        _show(context, files.certificate, files)
+    return context
+
+
+def _agree(context: SSLContext, terms: Terms | None) -> None:
     wished = terms or Terms()
     context.minimum_version = wished.lowest
     context.maximum_version = wished.highest
     if wished.ciphers is not None:
         context.set_ciphers(wished.ciphers)
-    if files.certificate is not None:
-        _show(context, files.certificate, files)
-    return context
+
+
+def _first(path: str, password: str | None) -> bytes:
+    """The certificate that a file is about, in DER: the first in PEM, as OpenSSL has it."""
+    data = _read(path)
+    if not _is_pem(data):
+        store = _pkcs12(path, data, password)
+        if store.cert is None:
+            raise TLSError(f"{path} holds no certificate with its key")
+        return _der(store.cert.certificate)
+    _demand(path, data, "CERTIFICATE")
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    first = data.decode("ascii", "ignore").partition(begin)[2].partition(end)[0]
+    try:
+        return ssl.PEM_cert_to_DER_cert(f"{begin}{first}{end}")
+    except ValueError:
+        raise TLSError(f"{path}: a certificate cannot be understood") from None
 
 
 def _trusted(path: str, password: str | None) -> str:

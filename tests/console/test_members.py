@@ -61,6 +61,8 @@ def test_where_the_clients_of_members_connect() -> None:
     unsaid = Ensemble.parse("server.1=a:1:2\nserver.2=b:1:2")
     assert [each.shown() for each in places(unsaid, 2181)] == ["a:2181", "b:2181"]
     assert Place(1, "observer", ("::1", 2181)).shown() == "[::1]:2181"
+    secure = Ensemble.parse("server.1=a:1:2;2181;b:2281\nserver.2=c:1:2;2181")
+    assert [each.shown() for each in places(secure, 2281, secure=True)] == ["b:2281", "c:2281"]
 
 
 async def test_members_are_asked_once_for_all_who_look() -> None:

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from coterie.config import Config
 from coterie.console.site import Site, pages
 from coterie.runtime.doors import Inside
+from coterie.runtime.process import ServerProcess
 from coterie.settings import NO_PORT
 from tests.admin.served import Served
+from tests.runtime.certificates import Authority
 from tests.runtime.server import Server, free_port, until
 
 
@@ -48,9 +51,54 @@ async def test_the_port_for_metrics_has_nothing_else() -> None:
     assert await _get(_site(metrics_only=True), "/commands/ruok") == b"HTTP/1.1 404 Not Found"
 
 
-async def test_who_takes_clients_by_tls_alone_has_no_znodes_here() -> None:
-    assert b"503" in await _get(_site(client_port=NO_PORT), "/znodes/")
-    assert b"200" in await _get(_site(client_port=NO_PORT), "/console/state")
+def _tls_alone(authority: Authority, **more: object) -> Config:
+    config = Config(
+        data_dir=str(authority.directory / "data"),
+        client_port=NO_PORT,
+        secure_port=0,
+        secure_port_address="127.0.0.1",
+        admin_port_given=0,
+        client_key_store=str(authority.issue("server", "zk1.example.org")),
+        client_trust_store=str(authority.trust),
+        four_letter_words=frozenset({"mntr"}),
+    )
+    return replace(config, **more)  # type: ignore[arg-type]
+
+
+async def _ask_server(config: Config, path: str, method: str = "GET") -> bytes:
+    """The whole answer of a server that is there for this one question."""
+    server = ServerProcess(config, pages=pages)
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.doors[0].port)
+        asked = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Requested-By: test\r\n"
+        writer.write(f"{asked}Connection: close\r\n\r\n".encode())
+        answer = await asyncio.wait_for(reader.read(), 15)
+        writer.close()
+        return answer
+    finally:
+        await server.stop()
+
+
+async def test_where_clients_come_by_tls_alone_the_pages_do_so_with_a_certificate_of_theirs(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    refused = await _ask_server(_tls_alone(authority), "/znodes/?children")
+    assert b"503" in refused.splitlines()[0]
+    assert b"admin.client.keyStore.location" in refused
+    config = _tls_alone(authority, admin_client_key_store=str(authority.issue("pages")))
+    made = await _ask_server(config, "/znodes/a?acl=creator", "POST")
+    assert b"201" in made.splitlines()[0]
+    told = await _ask_server(config, "/znodes/a?acl")
+    assert b"CN=pages,OU=Ops,O=Example" in told, "the creator is who the certificate is"
+    state = await _ask_server(config, "/console/state")
+    assert b'"mode":"standalone"' in state
+
+
+async def test_where_nobody_needs_a_certificate_the_pages_need_none(tmp_path: Path) -> None:
+    config = _tls_alone(Authority(tmp_path), client_auth="none", client_trust_store=None)
+    assert b"200" in (await _ask_server(config, "/znodes/?children")).splitlines()[0]
 
 
 async def test_who_may_change_something() -> None:

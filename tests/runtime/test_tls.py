@@ -23,7 +23,7 @@ from coterie.runtime.clients import ClientPort
 from coterie.runtime.driver import Driver
 from coterie.runtime.process import ServerProcess, StartError
 from coterie.settings import NO_PORT
-from coterie.system.tls import TLSError, TLSFiles, client_context
+from coterie.system.tls import TLSError, TLSFiles, client_context, server_context
 from coterie.system.transport import new_event_loop
 from coterie.values import ACL, Id, Perms
 from coterie.wire import requests
@@ -381,6 +381,30 @@ def test_pages_whose_certificate_is_missing_are_one_line(tmp_path: Path) -> None
     server = ServerProcess(config, pages=lambda inside: _Pages())
     with asyncio.Runner() as runner, pytest.raises(StartError, match=r"cannot read .*none.pem"):
         runner.run(server.start())
+
+
+async def test_a_server_knows_itself_by_its_certificate_not_by_its_host(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    mine, other = (authority.issue(name, f"{name}.example.org") for name in ("mine", "other"))
+    config = Config(
+        data_dir="/data", client_port=NO_PORT, client_key_store=str(mine), client_auth="none"
+    )
+    itself = tls.of_itself(config)
+    assert itself is not None
+    for certificate, known in ((mine, True), (other, False)):
+        context = server_context(TLSFiles(certificate=str(certificate)), ssl.CERT_NONE)
+        server = await asyncio.start_server(
+            lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context
+        )
+        port = server.sockets[0].getsockname()[1]
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=itself.own())
+            writer.transport.abort()
+            assert known
+        except ssl.SSLCertVerificationError:
+            assert not known
+        server.close()
+    assert tls.of_itself(replace(config, client_port=2181)) is None
 
 
 def test_who_alone_knows_no_tls_of_members() -> None:
