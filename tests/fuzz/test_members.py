@@ -80,9 +80,10 @@ def _voter(dice: random.Random) -> list[bytes]:
     address = (dice.choice(("h", "0.0.0.0", "::1", "x" * 200)), dice.choice((0, 3001, 65535)))
     said = [Initial(server_id, (address,)).encode()]
     for _ in range(dice.randrange(6)):
-        numbers = [dice.choice(_NUMBERS) for _ in range(4)]
+        leader, zxid, turn, epoch = dice.choices(_NUMBERS, k=4)
+        state, version = dice.choices(_INTS, k=2)
         config = dice.choice((b"", b"version=1", b"server.1=h:1:2\nversion=7fffffff", b"\xff"))
-        vote = Notification(dice.choice(_INTS), *numbers, dice.choice(_INTS), config).encode()
+        vote = Notification(state, leader, zxid, turn, epoch, version, config).encode()
         vote = vote[: dice.choice((None, None, 40, 28, dice.randrange(60)))]
         length = dice.choice((len(vote),) * 4 + _INTS)
         said.append(struct.pack(">i", length) + vote)

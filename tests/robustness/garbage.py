@@ -84,8 +84,9 @@ def _election(dice: random.Random) -> list[bytes]:
         return [initial[: dice.randrange(len(initial))]]
     if not dice.randrange(3):
         return [struct.pack(">qqi", -65535, dice.choice(_IDS), dice.choice(_LENGTHS)), b"x" * 50]
-    numbers = [dice.choice((0, 1, -1, 1 << 50, MAX_LONG, MIN_LONG)) for _ in range(4)]
-    vote = Notification(dice.randrange(-1, 6), *numbers, 2, b"version=7fffffff").encode()
+    leader, zxid, turn, epoch = dice.choices((0, 1, -1, 1 << 50, MAX_LONG, MIN_LONG), k=4)
+    state, config = dice.randrange(-1, 6), b"version=7fffffff"
+    vote = Notification(state, leader, zxid, turn, epoch, 2, config).encode()
     length = struct.pack(">i", dice.choice((len(vote), *_LENGTHS)))
     return [initial, length + vote, dice.randbytes(30)]
 

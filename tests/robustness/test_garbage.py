@@ -16,7 +16,7 @@ from typing import Final, Self
 import pytest
 
 from tests.compat import raw
-from tests.compat.servers import Server, free_ports
+from tests.compat.servers import Server, Settings, free_ports
 from tests.interop.ensembles import ALL_WELL, Ensemble, until
 from tests.robustness.garbage import KINDS, TLS_HELLO, attack
 from tests.runtime.certificates import Authority
@@ -24,7 +24,7 @@ from tests.runtime.certificates import Authority
 _MIB: Final = 2**20
 _POOL_THREADS: Final = min(32, (os.cpu_count() or 1) + 4) + 4
 """What asyncio's pool, which the pages use, and that of uvloop may grow to."""
-_SETTINGS: Final = {
+_SETTINGS: Final[Settings] = {
     "tickTime": 500,
     "initLimit": 6,
     "nio.sessionlessCnxnTimeout": 2000,
