@@ -321,7 +321,6 @@ class Server:
         connection.fifo.remove(write)
         self.outstanding -= 1
         self._welcome(connection, session)
-        self._relieve()
 
     def _welcome(self, connection: Connection, session: Session | None) -> None:
         """Send the ConnectResponse; without a session it says that there is none any more."""
