@@ -88,6 +88,12 @@ def _read_url_path(text: str) -> str:
     return text
 
 
+def _read_host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", text):
+        raise ValueError(text)
+    return text.lower()
+
+
 def _read_hours(text: str) -> int:
     """Milliseconds of a time that is in hours if it bears no unit; not positive means never."""
     match = re.fullmatch(r"([+-]?[0-9]{1,10})(ms|s|m|h|d)?", text.lower())
@@ -188,6 +194,11 @@ TLS_VERSIONS: Final = Kind(
 SCHEMES: Final = Kind(
     "digest, ip, sasl or x509, with commas between them",
     _list_of(_choice("digest", "ip", "sasl", "x509")),
+    ",".join,
+)
+HOST_NAMES: Final = Kind(
+    "names of hosts without ports, with commas between them",
+    _list_of(_read_host_name),
     ",".join,
 )
 SUITES: Final = Kind("names with commas between them", _list_of(_read_text))

@@ -15,6 +15,7 @@ from coterie.kinds import (
     COUNT,
     DIGEST,
     FACTOR,
+    HOST_NAMES,
     HOURS,
     LIMIT_KIB,
     MS,
@@ -316,6 +317,15 @@ class Config(OverloadConfig):
             "whether who comes to HTTP by TLS has to show a certificate",
         ),
     ] = False
+    admin_host_names: Annotated[
+        tuple[str, ...],
+        Setting(
+            "admin.hostNames",
+            HOST_NAMES,
+            "not Apache's: by which names HTTP may be asked for, beyond those that the server "
+            "knows; unset: no others",
+        ),
+    ] = ()
     admin_client_key_store: Annotated[
         str | None,
         Setting(

@@ -136,6 +136,7 @@ def test_one_line(line: str, attribute: str, value: object) -> None:
             "line 4: admin.forceHttps: there is no certificate: it takes ssl.",
         ),
         ("admin.portUnification=true", "line 4: admin.portUnification: there is no certificate"),
+        ("admin.hostNames=a.example:80", "'a.example:80' is not names of hosts without ports"),
         ("admin.needClientAuth=true", "line 4: admin.needClientAuth: nobody comes by TLS"),
         (
             "admin.needClientAuth=true\nadmin.forceHttps=true\nssl.keyStore.location=a",

@@ -41,6 +41,14 @@ _FILE: Final = click.Path(dir_okay=False)
     default=None,
     help="Whether nothing can be changed.  [default: writable on a loopback address only]",
 )
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which browsers may ask for the pages, beyond addresses and localhost; may be "
+    "given several times.",
+)
 @click.option("--tls-ca", type=_FILE, envvar="COTERIE_TLS_CA", metavar="FILE", help="Trust these.")
 @click.option("--tls-cert", type=_FILE, envvar="COTERIE_TLS_CERT", metavar="FILE", help="Ours.")
 @click.option("--tls-key", type=_FILE, envvar="COTERIE_TLS_KEY", metavar="FILE", help="Its key.")
@@ -49,6 +57,7 @@ def console(
     host: str,
     port: int,
     read_only: bool | None,
+    names: tuple[str, ...],
     tls_ca: str | None,
     tls_cert: str | None,
     tls_key: str | None,
@@ -66,10 +75,17 @@ def console(
     from coterie.system.tls import TLSFiles
 
     tls = TLSFiles(tls_cert, tls_key, ca=tls_ca) if tls_ca or tls_cert or tls_key else None
-    sys.exit(_serve(servers or HOSTS, host, port, read_only, tls))
+    sys.exit(_serve(servers or HOSTS, host, port, read_only, names, tls))
 
 
-def _serve(servers: str, host: str, port: int, read_only: bool | None, tls: object) -> int:
+def _serve(
+    servers: str,
+    host: str,
+    port: int,
+    read_only: bool | None,
+    names: tuple[str, ...],
+    tls: object,
+) -> int:
     from functools import partial
     from typing import Any, cast
 
@@ -88,6 +104,7 @@ def _serve(servers: str, host: str, port: int, read_only: bool | None, tls: obje
             partial(client_of, servers, tls=context),
             host,
             read_only=not is_loopback(host) if read_only is None else read_only,
+            names=names,
             tls=context,
         )
         transport.run(_listen(site, host, port))

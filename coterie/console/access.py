@@ -1,8 +1,9 @@
 """Who may come in over HTTP: from which page, at which address, to read or to write.
 
 Rules:
-- on a loopback port a request names this machine in `Host`, by a loopback address or `localhost`:
-  a name that somebody points at 127.0.0.1 opens nothing (DNS rebinding);
+- on a loopback port a request names this machine in `Host`, by a loopback address or `localhost`;
+  elsewhere by any address, or by a name that is known here. A name that somebody else points at
+  this machine opens nothing (DNS rebinding): an address cannot be pointed elsewhere;
 - what changes something bears the header `X-Requested-By`, which no page of another site can send
   without asking first, and the answer to that question is no (CSRF). A browser that says itself
   that another site asks is believed;
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 from coterie.console.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.datastructures import Headers
 
 ASKED_BY: Final = "x-requested-by"
@@ -26,13 +29,16 @@ Identity = tuple[str, str]
 """A user and a password of the digest scheme."""
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address, with or without a port, is this machine's own."""
+def _without_port(host: str) -> str:
     name = host.strip().lower()
     if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    elif name.count(":") <= 1:
-        name = name.partition(":")[0]
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0] if name.count(":") <= 1 else name
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address, with or without a port, is this machine's own."""
+    name = _without_port(host)
     if name == "localhost":
         return True
     try:
@@ -41,22 +47,43 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Access:
-    """The rules of one port."""
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
-    def __init__(self, address: str, *, read_only: bool) -> None:
+
+def _of_root(name: str) -> str:
+    """Names are the same with and without the dot at their end."""
+    return name.lower().removesuffix(".")
+
+
+class Access:
+    """The rules of one port, which may be asked for by `names`, and by its address."""
+
+    def __init__(self, address: str, *, read_only: bool, names: Iterable[str] = ()) -> None:
         self.read_only = read_only
         self._loopback = is_loopback(address)
-        self._address = address.lower()
+        self._names = {_of_root(name) for name in (address, *names) if name}
 
     def check(self, method: str, headers: Headers, *, changes: bool) -> None:
         """Raises `Problem` for who may not come in, or not for this."""
         host = headers.get("host", "")
-        named = host.lower().rpartition(":")[0] if ":" in host else host.lower()
-        if self._loopback and not is_loopback(host) and named != self._address:
-            raise Problem(421, "this is served to this machine alone: ask for localhost")
+        if not self._is_named(host):
+            here = "this is served to this machine alone: ask for localhost"
+            elsewhere = "this name is not known here: ask for an address, or see admin.hostNames"
+            raise Problem(421, here if self._loopback else elsewhere)
         if method not in READS or changes:
             self._check_change(method, headers, host)
+
+    def _is_named(self, host: str) -> bool:
+        name = _without_port(host)
+        if is_loopback(host) or _of_root(name) in self._names:
+            return True
+        # A browser always names a host; what asks whether a server lives need not.
+        return not self._loopback and (_is_address(name) or not name)
 
     def _check_change(self, method: str, headers: Headers, host: str) -> None:
         site = headers.get("sec-fetch-site", "none")

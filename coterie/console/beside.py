@@ -5,7 +5,7 @@ What a server alone knows of itself (its sessions, its disk) is not shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from coterie.client.hosts import ConnectString
@@ -32,10 +32,11 @@ def beside(
     address: str,
     *,
     read_only: bool,
+    names: Sequence[str] = (),
     tls: SSLContext | None = None,
 ) -> Site:
     """The console of the ensemble at `hosts`, for a port at `address`."""
-    access = Access(address, read_only=read_only)
+    access = Access(address, read_only=read_only, names=names)
     clients = Clients(make)
 
     async def config() -> Ensemble:

@@ -65,10 +65,12 @@ def pages(inside: Inside) -> Site:
     config = inside.config
     idle_s = config.admin_idle_timeout_ms / 1000
     if inside.metrics_only:
-        access = Access(config.metrics_address, read_only=True)
+        names = _names(inside, config.metrics_address)
+        access = Access(config.metrics_address, read_only=True, names=names)
         metrics = Route("/metrics", Operations(inside, access).metrics)
         return Site([metrics], access, idle_s, None)
-    access = Access(config.admin_address, read_only=_read_only(config))
+    names = _names(inside, config.admin_address)
+    access = Access(config.admin_address, read_only=_read_only(config), names=names)
 
     def make(identity: Identity | None) -> Client:
         tls = inside.tls
@@ -118,6 +120,20 @@ def _own(inside: Inside) -> Endpoint:
     elif host in ("::", "[::]"):
         host = "::1"
     return host, inside.client_port()
+
+
+def _names(inside: Inside, address: str) -> list[str]:
+    """By which names this server may be asked for over HTTP, which listens at `address`."""
+    config = inside.config
+    names = list(config.admin_host_names)
+    if is_loopback(address):
+        return names
+    names.append(inside.status().environment.get("host.name", ""))
+    if config.ensemble is not None:
+        seat = config.ensemble.seats[config.server_id]
+        names += [host for host, _ in (*seat.quorum, *seat.election)]
+        names += [place[0] for place in (seat.client, seat.secure) if place is not None]
+    return names
 
 
 def _own_shown(inside: Inside) -> str:

@@ -34,7 +34,45 @@ def test_this_machine_is_named(host: str) -> None:
 def test_a_name_that_somebody_points_here_opens_nothing(host: str) -> None:
     assert not is_loopback(host)
     assert _status(_HERE, "GET", host=host) == 421
-    assert _status(Access("0.0.0.0", read_only=True), "GET", host=host) == 200
+
+
+_ELSEWHERE = Access("0.0.0.0", read_only=False, names=("zk1.example.org", "Console.example.org."))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "10.0.0.1:8080",
+        "[2001:db8::1]:8080",
+        "localhost:9",
+        "",
+        "ZK1.example.org:8080",
+        "zk1.example.org.",
+        "console.example.org",
+    ],
+)
+def test_elsewhere_addresses_and_known_names_are_asked_for(host: str) -> None:
+    assert _status(_ELSEWHERE, "GET", host=host) == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "zk1.example.org.evil.example", "10.0.0.1.evil.example:8080", "zk1"]
+)
+def test_elsewhere_too_a_name_that_somebody_points_here_opens_nothing(host: str) -> None:
+    assert _status(_ELSEWHERE, "GET", host=host) == 421
+    assert _status(_ELSEWHERE, "PUT", host=host, x_requested_by="me") == 421
+
+
+def test_a_loopback_port_behind_a_proxy_has_the_name_that_was_given() -> None:
+    behind = Access("127.0.0.1", read_only=False, names=("console.example.org",))
+    assert _status(behind, "GET", host="console.example.org") == 200
+    assert _status(behind, "GET", host="10.0.0.1") == 421
+
+
+def test_an_address_that_listens_by_a_name_is_asked_for_by_it() -> None:
+    assert (
+        _status(Access("zk1.example.org", read_only=True), "GET", host="zk1.example.org:1") == 200
+    )
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])

@@ -14,6 +14,7 @@ import pytest
 
 from coterie.config import Config
 from coterie.console.site import Site, pages
+from coterie.ensemble import Ensemble
 from coterie.runtime.doors import Inside
 from coterie.runtime.process import ServerProcess
 from coterie.settings import NO_PORT
@@ -28,11 +29,11 @@ def _site(*, metrics_only: bool = False, address: str = "127.0.0.1", **more: obj
     return pages(Inside(config, served.status, lambda: None, lambda: 1, metrics_only))
 
 
-async def _get(site: Site, path: str, method: str = "GET") -> bytes:
+async def _get(site: Site, path: str, method: str = "GET", host: str = "localhost") -> bytes:
     """The first line of the answer."""
     server = await asyncio.get_running_loop().create_server(site.protocol, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     line = await reader.readline()
     writer.close()
     server.close()
@@ -49,6 +50,24 @@ async def test_the_port_of_the_pages_has_all() -> None:
 async def test_the_port_for_metrics_has_nothing_else() -> None:
     assert await _get(_site(metrics_only=True), "/metrics") == b"HTTP/1.1 200 OK"
     assert await _get(_site(metrics_only=True), "/commands/ruok") == b"HTTP/1.1 404 Not Found"
+
+
+async def test_elsewhere_than_on_loopback_the_server_knows_its_names() -> None:
+    member = {
+        "ensemble": Ensemble.parse("server.1=zk1.example.org:1:2\nserver.2=zk2.example.org:1:2"),
+        "server_id": 1,
+        "admin_host_names": ("console.example.org",),
+    }
+    for host, answer in (
+        ("here", b"200"),  # It is so in the status of the server.
+        ("zk1.example.org", b"200"),
+        ("console.example.org", b"200"),
+        ("zk2.example.org", b"421"),
+        ("evil.example", b"421"),
+    ):
+        assert answer in await _get(_site(address="0.0.0.0", **member), "/live", host=host)
+    assert b"421" in await _get(_site(**member), "/live", host="zk1.example.org")
+    assert b"200" in await _get(_site(**member), "/live", host="console.example.org")
 
 
 def _tls_alone(authority: Authority, **more: object) -> Config:
