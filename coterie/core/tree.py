@@ -423,9 +423,8 @@ class Tree:
         self._shares = None
         for kind, part in operations:
             result = Outcome(kind)
-            sub = Txn.__new__(Txn)
-            sub.session_id, sub.cxid, sub.zxid = txn.session_id, txn.cxid, txn.zxid
-            sub.time_ms, sub.type, sub.body = txn.time_ms, kind, part
+            # It is not written anywhere, so nothing is encoded.
+            sub = Txn(txn.session_id, txn.cxid, txn.zxid, txn.time_ms, kind, part, encoded=b"")
             self._appliers[kind](sub, result)
             if result.node is not None:
                 result.stat_then = result.node.stat()
