@@ -15,6 +15,7 @@ from coterie.core.connection import HOLD_CLOSED, HOLD_OUTPUT, Connection
 from coterie.core.remarks import Remarks
 from coterie.system.subjects import SubjectError, subject
 from coterie.system.tls import shown
+from coterie.system.transport import reset
 
 if TYPE_CHECKING:
     from coterie.runtime.driver import Driver
@@ -137,7 +138,7 @@ class ClientProtocol:
                 connection.ip,
                 connection.port,
             )
-            transport.abort()
+            reset(transport)
             return
         try:
             transport.write(data)
