@@ -40,6 +40,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
         "docs/threats.md",
         "docs/http.md",
         "docs/console.md",
+        "docs/telemetry.md",
         "docs/tools.md",
     ),
     "Reference": ("reference/",),

@@ -57,6 +57,8 @@ class Carrier:
         self._network = network
         self.dice = dice
         """Where recipes draw from, too: a simulation hands its own down."""
+        self.on_call: Callable[[Call, asyncio.Future[Any]], None] | None = None
+        """Who wants to know of each request as it is asked for (`tracing.py`)."""
         self._connection: Connection | None = None
         self._changed: asyncio.Future[SessionState] | None = None
         self._callbacks: list[Callable[[SessionState], None]] = []
@@ -215,6 +217,8 @@ class Carrier:
         call.deadline_ms = loop.time() * 1000.0 + self._call_ms
         call.settle = partial(_settle, future)
         call.cancelled = future.cancelled
+        if self.on_call is not None:
+            self.on_call(call, future)
         connection.submit(call)
         return future
 

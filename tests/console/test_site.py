@@ -53,7 +53,7 @@ async def test_the_port_for_metrics_has_nothing_else() -> None:
 
 
 async def test_elsewhere_than_on_loopback_the_server_knows_its_names() -> None:
-    member = {
+    member: dict[str, Any] = {
         "ensemble": Ensemble.parse("server.1=zk1.example.org:1:2\nserver.2=zk2.example.org:1:2"),
         "server_id": 1,
         "admin_host_names": ("console.example.org",),
