@@ -37,6 +37,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
         "docs/upgrading.md",
         "docs/tls.md",
         "docs/security.md",
+        "docs/kerberos.md",
         "docs/threats.md",
         "docs/http.md",
         "docs/console.md",

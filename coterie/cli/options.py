@@ -115,8 +115,8 @@ def where(command: F) -> F:
         multiple=True,
         envvar="COTERIE_AUTH",
         metavar="SCHEME:CREDENTIAL",
-        help="Who asks, as digest:me:secret, or sasl:me:secret for SASL; may be given more than "
-        "once.  [environment: COTERIE_AUTH]",
+        help="Who asks, as digest:me:secret, or sasl:me:secret for SASL, or kerberos:[KEYTAB]; "
+        "may be given more than once.  [environment: COTERIE_AUTH]",
     )(command)
     return click.option(
         "--hosts",

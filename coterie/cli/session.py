@@ -36,6 +36,7 @@ USAGE: Final = 2
 UNKNOWN: Final = 3
 _INTERRUPTED: Final = 128
 _SASL: Final = "sasl"
+_KERBEROS: Final = "kerberos"
 _NO_PARENT: Final = " that is to be its parent (create -p makes it)"
 
 Operation = Callable[..., Coroutine[Any, Any, None]]
@@ -66,11 +67,15 @@ def connection(given: dict[str, Any]) -> dict[str, Any]:
     """
     hosts, auth, ca, certificate, key = (given.pop(name) for name in CONNECTION)
     wanted: dict[str, Any] = {"hosts": hosts}
-    wanted["auth"] = [each for each in auth if each[0] != _SASL]
+    wanted["auth"] = [each for each in auth if each[0] not in (_SASL, _KERBEROS)]
     for scheme, credential in auth:
         if scheme == _SASL:
             user, _, password = credential.partition(":")
             wanted["sasl"] = (user, password)
+        if scheme == _KERBEROS:
+            from coterie.client.kerberos import Kerberos
+
+            wanted["sasl"] = Kerberos(credential or None)
     if ca or certificate or key:
         from coterie.system.tls import TLSFiles
 

@@ -14,6 +14,7 @@ import pytest
 
 from coterie import errors
 from coterie.cli import operations, session
+from coterie.client.kerberos import Kerberos
 from coterie.system.tls import TLSFiles
 from coterie.testing.cluster import Server, free_ports
 from tests.cli.conftest import Command
@@ -132,6 +133,19 @@ def test_sasl_is_one_of_the_ways_to_say_who_asks() -> None:
         "sasl": ("me", "se:cret"),
     }
     assert given == {"other": 1}
+
+
+def test_kerberos_is_another_and_is_not_always_there(
+    coterie: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coterie.system.kerberos.check", lambda keytab: None)
+    assert session.connection(_given(("kerberos", "")))["sasl"] == Kerberos()
+    assert session.connection(_given(("kerberos", "/k")))["sasl"] == Kerberos("/k")
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    result = coterie.run("ls", "/", "--auth", "kerberos:")
+    assert result.exit_code == 2
+    assert "pip install 'coterie[kerberos]'" in result.stderr
 
 
 def test_files_for_tls(coterie: Command) -> None:
