@@ -65,7 +65,7 @@ class Access:
 
     def __init__(self, address: str, *, read_only: bool, names: Iterable[str] = ()) -> None:
         self.read_only = read_only
-        self._loopback = is_loopback(address)
+        self.loopback = is_loopback(address)
         self._names = {_of_root(name) for name in (address, *names) if name}
 
     def check(self, method: str, headers: Headers, *, changes: bool) -> None:
@@ -74,7 +74,7 @@ class Access:
         if not self._is_named(host):
             here = "this is served to this machine alone: ask for localhost"
             elsewhere = "this name is not known here: ask for an address, or see admin.hostNames"
-            raise Problem(421, here if self._loopback else elsewhere)
+            raise Problem(421, here if self.loopback else elsewhere)
         if method not in READS or changes:
             self._check_change(method, headers, host)
 
@@ -83,7 +83,7 @@ class Access:
         if is_loopback(host) or _of_root(name) in self._names:
             return True
         # A browser always names a host; what asks whether a server lives need not.
-        return not self._loopback and (_is_address(name) or not name)
+        return not self.loopback and (_is_address(name) or not name)
 
     def _check_change(self, method: str, headers: Headers, host: str) -> None:
         site = headers.get("sec-fetch-site", "none")

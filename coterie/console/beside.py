@@ -45,5 +45,9 @@ def beside(
 
     finder = Finder(ConnectString.parse(hosts.removeprefix("tls://")), config)
     views = Views(Members(finder.find, tls), access, lambda: hosts, None)
-    routes = [*Znodes(clients, access).routes(), *views.routes(), *Trail(None).routes()]
+    routes = [
+        *Znodes(clients, access).routes(),
+        *views.routes(),
+        *Trail(None, access, clients).routes(),
+    ]
     return Site([*routes], access, _IDLE_S, clients)

@@ -98,7 +98,7 @@ def pages(inside: Inside) -> Site:
         *Operations(inside, access).routes(),
         *Znodes(clients, access).routes(),
         *views.routes(),
-        *Trail(inside).routes(),
+        *Trail(inside, access, clients).routes(),
     ]
     return Site([*routes], access, idle_s, clients)
 

@@ -3,6 +3,8 @@
 Rules:
 - the log is read from its end, never as a whole: `_SEARCHED_BYTES_MAX` of it at most for one
   question, and one question at a time, in a thread;
+- a log names znodes that its reader may not even list. On a loopback port it is shown as the other
+  pages are; elsewhere only to who has signed in and is above the ACLs;
 - what is no line of the log (a crash cut it off) is passed over;
 - a member's log tells of the clients of that member alone, so this does, too.
 """
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from coterie.console.access import Access, Identity, identity
+from coterie.console.clients import Clients
 from coterie.console.problems import Problem
 from coterie.storage.lines import newest_first
 from coterie.system.files import OSFiles
@@ -105,8 +109,10 @@ def told(config: Config, files: Files, wanted: Wanted, count: int) -> dict[str, 
 class Trail:
     """The audit trail at one port; `inside` is None beside an ensemble, which has none to show."""
 
-    def __init__(self, inside: Inside | None) -> None:
+    def __init__(self, inside: Inside | None, access: Access, clients: Clients) -> None:
         self._inside = inside
+        self._access = access
+        self._clients = clients
         self._one = asyncio.Lock()
 
     def routes(self) -> list[Route]:
@@ -115,6 +121,8 @@ class Trail:
     async def audit(self, request: Request) -> Response:
         if self._inside is None:
             raise Problem(404, "only a server itself knows this: ask its own port")
+        if not self._access.loopback:
+            await self._check(identity(request.headers))
         asked = request.query_params
         count = asked.get("count", str(_SHOWN))
         if not count.isdecimal() or not 0 < int(count) <= _SHOWN_MAX:
@@ -128,3 +136,14 @@ class Trail:
         except OSError as error:
             raise Problem(500, f"the audit log cannot be read: {error.strerror}") from None
         return JSONResponse(found)
+
+    async def _check(self, asker: Identity | None) -> None:
+        """Raises `Problem` for who may not see the log of a port that others reach."""
+        if asker is None:
+            raise Problem(401, "away from loopback the audit log is for super: sign in as such")
+        async with self._clients.of(asker) as client:
+            known = await client.who_am_i()
+        if not any(one.scheme == "super" for one in known):
+            raise Problem(
+                403, f"away from loopback the audit log is for super, not for {asker[0]}"
+            )

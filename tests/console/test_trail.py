@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,9 +19,12 @@ from coterie.config import embedded_default
 from coterie.console import trail
 from coterie.console.access import Access
 from coterie.console.app import make_app
+from coterie.console.clients import Clients
+from coterie.console.site import client_of
 from coterie.console.trail import Trail, Wanted, entries, told
 from coterie.core.audit import Told
 from coterie.runtime.doors import Inside
+from coterie.runtime.process import ServerProcess
 from coterie.testing.files import Disk, FakeFiles
 from coterie.values import Id
 from coterie.wire.requests import DeleteRequest, Op
@@ -98,7 +104,8 @@ def _ask(target: str, settings: dict[str, Any], *, inside: bool = True) -> Answe
     config = replace(served.config, **settings)
     own = Inside(config, served.status, lambda: None, lambda: 2181, False)
     access = Access("127.0.0.1", read_only=True)
-    app = make_app(Trail(own if inside else None).routes(), access)
+    clients = Clients(partial(client_of, "127.0.0.1:1"))
+    app = make_app(Trail(own if inside else None, access, clients).routes(), access)
     return asyncio.run(ask(app, "GET", target))
 
 
@@ -117,6 +124,32 @@ def test_the_page_asks(tmp_path: Path) -> None:
 def test_a_log_that_is_off_is_not_looked_for() -> None:
     answer = _ask("/console/audit", {"audit_file_given": "/nowhere/at/all"})
     assert answer.json == {"enabled": False, "file": "/nowhere/at/all"}
+
+
+async def test_away_from_loopback_it_is_for_who_is_above_the_acls(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    log.write_bytes(b"".join(_LINES))
+    digest = f"su:{base64.b64encode(hashlib.sha1(b'su:secret').digest()).decode()}"
+    config = replace(embedded_default(str(tmp_path), port=0), super_digest=digest)
+    server = ServerProcess(config)
+    await server.start()
+    clients = Clients(partial(client_of, f"127.0.0.1:{server.port}"))
+    access = Access("0.0.0.0", read_only=True)
+    told = replace(config, audit_enabled=True, audit_file_given=str(log))
+    own = Inside(told, Served().status, lambda: None, lambda: server.port, False)
+    app = make_app(Trail(own, access, clients).routes(), access)
+
+    async def status(who: str | None) -> int:
+        if who is None:
+            return (await ask(app, "GET", "/console/audit")).status
+        encoded = base64.b64encode(who.encode()).decode()
+        return (await ask(app, "GET", "/console/audit", authorization=f"Basic {encoded}")).status
+
+    try:
+        assert [await status(who) for who in (None, "ann:x", "su:secret")] == [401, 403, 200]
+    finally:
+        await clients.close()
+        await server.stop()
 
 
 def test_beside_an_ensemble_there_is_none() -> None:
