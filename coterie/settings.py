@@ -318,14 +318,14 @@ class Config(OverloadConfig):
         ),
     ] = False
     admin_host_names: Annotated[
-        tuple[str, ...],
+        tuple[str, ...] | None,
         Setting(
             "admin.hostNames",
             HOST_NAMES,
             "not Apache's: by which names HTTP may be asked for, beyond those that the server "
             "knows; unset: no others",
         ),
-    ] = ()
+    ] = None
     admin_client_key_store: Annotated[
         str | None,
         Setting(

@@ -125,7 +125,7 @@ def _own(inside: Inside) -> Endpoint:
 def _names(inside: Inside, address: str) -> list[str]:
     """By which names this server may be asked for over HTTP, which listens at `address`."""
     config = inside.config
-    names = list(config.admin_host_names)
+    names = list(config.admin_host_names or ())
     if is_loopback(address):
         return names
     names.append(inside.status().environment.get("host.name", ""))
