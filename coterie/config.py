@@ -85,7 +85,7 @@ _NOTED: Final[dict[str, str]] = {
         connectionMaxTokens connectionTokenFillTime connectionTokenFillCount connectionFreezeTime
         connectionDropIncrease connectionDropDecrease connectionDecreaseRatio
     """,
-    "over HTTP there are pages and metrics, and no snapshots": """
+    "over HTTP there are pages and metrics, and nothing is restored": """
         admin. metricsProvider.
     """,
     "the audit log is written by this server, as lines of JSON": """

@@ -317,6 +317,18 @@ class Config(OverloadConfig):
             "whether who comes to HTTP by TLS has to show a certificate",
         ),
     ] = False
+    admin_snapshot_enabled: Annotated[
+        bool,
+        Setting(
+            "admin.snapshot.enabled",
+            TRUE_FALSE,
+            "whether super may fetch a snapshot over HTTP; Apache's default is true",
+        ),
+    ] = False
+    admin_pause_ms: Annotated[
+        int,
+        Setting("admin.rateLimiterIntervalInMS", COUNT, "time (ms) between two such snapshots"),
+    ] = 300_000
     admin_host_names: Annotated[
         tuple[str, ...] | None,
         Setting(

@@ -246,7 +246,7 @@ def test_a_file_without_an_address_listens_everywhere_and_says_so() -> None:
         ("connectionMaxTokens=5", "is not used: in a zoo.cfg its name is connection_throttle_"),
         ("admin.httpVersion=11", "is not used: over HTTP there are pages and"),
         ("metricsProvider.exportJvmInfo=true", "is not used: over HTTP there are pages and"),
-        ("zookeeper.admin.snapshot.enabled=true", "is not used: over HTTP there are pages"),
+        ("zookeeper.admin.restore.enabled=true", "is not used: over HTTP there are pages"),
         ("ssl.quorum.protocol=TLSv1.3", "is not used: it is about an ensemble"),
         ("audit.impl.class=Log4jAuditLogger", "is not used: the audit log is written by this"),
         ("server.1=localhost:2888:3888", "is the only server, which runs alone"),

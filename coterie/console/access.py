@@ -107,12 +107,19 @@ def identity(headers: Headers) -> Identity | None:
     if given is None:
         return None
     scheme, _, encoded = given.partition(" ")
+    if scheme.lower() == "digest" and "=" not in encoded.partition(":")[0]:
+        # As Apache's admin commands have it: not the Digest of HTTP, which names its parts.
+        return _user(encoded.strip())
     if scheme.lower() != "basic":
         raise Problem(401, "only HTTP Basic is understood: a user and a password of digest")
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
     except ValueError:  # no base64, no ASCII, or no UTF-8
         raise Problem(401, "the credentials cannot be read") from None
+    return _user(text)
+
+
+def _user(text: str) -> Identity:
     user, colon, password = text.partition(":")
     if not colon or not user:
         raise Problem(401, "the credentials are no user and password")

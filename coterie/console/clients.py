@@ -72,6 +72,15 @@ class Clients:
                 loop = asyncio.get_running_loop()
                 kept.idle = loop.call_later(_IDLE_S, self._forget, identity, kept)
 
+    async def check_super(self, asker: Identity | None, what: str) -> None:
+        """Raises `Problem` for who is not above the ACLs: `what` is for nobody else."""
+        if asker is None:
+            raise Problem(401, f"{what} is for super: sign in as such")
+        async with self.of(asker) as client:
+            known = await client.who_am_i()
+        if not any(one.scheme == "super" for one in known):
+            raise Problem(403, f"{what} is for super, not for {asker[0]}")
+
     def _keep(self, identity: Identity | None) -> _Kept:
         if self._closed:
             raise Problem(503, "the server is stopping")

@@ -14,19 +14,22 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from coterie.admin import exposition, pages
+from coterie.console.backup import NAMES
 from coterie.console.problems import Problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from coterie.console.access import Access
+    from coterie.console.backup import Backup
     from coterie.runtime.doors import Inside
 
 
 class Operations:
     """The pages of one server about itself."""
 
-    def __init__(self, inside: Inside, access: Access) -> None:
+    def __init__(self, inside: Inside, access: Access, backup: Backup | None = None) -> None:
+        self._backup = backup
         self._inside = inside
         self._access = access
         self._url = inside.config.admin_command_url
@@ -59,6 +62,8 @@ class Operations:
     async def command(self, request: Request) -> Response:
         name = request.path_params["name"]
         posted = request.method == "POST"
+        if name in NAMES and not posted and self._backup is not None and self._backup.enabled:
+            return await self._backup.snapshot(request)
         if pages.PRIMARY.get(name) in pages.RESETS and request.method == "GET":
             self._access.check(request.method, request.headers, changes=True)
             self._access.check_write()

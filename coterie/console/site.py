@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from coterie.client.client import Client, connect
 from coterie.console.access import Access, Identity, is_loopback
 from coterie.console.app import make_app
+from coterie.console.backup import Backup
 from coterie.console.clients import Clients
 from coterie.console.connections import Connections
 from coterie.console.members import Members, Place, places
@@ -95,7 +96,7 @@ def pages(inside: Inside) -> Site:
     clients = Clients(make)
     views = Views(Members(find, tls_of_others), access, partial(_own_shown, inside), inside)
     routes = [
-        *Operations(inside, access).routes(),
+        *Operations(inside, access, Backup(inside, clients)).routes(),
         *Znodes(clients, access).routes(),
         *views.routes(),
         *Trail(inside, access, clients).routes(),

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from coterie.console.access import Access, Identity, identity
-from coterie.console.clients import Clients
+from coterie.console.access import identity
 from coterie.console.problems import Problem
 from coterie.storage.lines import newest_first
 from coterie.system.files import OSFiles
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from coterie.config import Config
+    from coterie.console.access import Access
+    from coterie.console.clients import Clients
     from coterie.runtime.doors import Inside
     from coterie.system.files import Files
 
@@ -122,7 +123,7 @@ class Trail:
         if self._inside is None:
             raise Problem(404, "only a server itself knows this: ask its own port")
         if not self._access.loopback:
-            await self._check(identity(request.headers))
+            await self._clients.check_super(identity(request.headers), "the audit log")
         asked = request.query_params
         count = asked.get("count", str(_SHOWN))
         if not count.isdecimal() or not 0 < int(count) <= _SHOWN_MAX:
@@ -136,14 +137,3 @@ class Trail:
         except OSError as error:
             raise Problem(500, f"the audit log cannot be read: {error.strerror}") from None
         return JSONResponse(found)
-
-    async def _check(self, asker: Identity | None) -> None:
-        """Raises `Problem` for who may not see the log of a port that others reach."""
-        if asker is None:
-            raise Problem(401, "away from loopback the audit log is for super: sign in as such")
-        async with self._clients.of(asker) as client:
-            known = await client.who_am_i()
-        if not any(one.scheme == "super" for one in known):
-            raise Problem(
-                403, f"away from loopback the audit log is for super, not for {asker[0]}"
-            )
