@@ -110,6 +110,8 @@ async def dial(
     try:
         name = server_name(address[0]) if tls is not None else None
         await loop.create_connection(factory, *address, ssl=tls, server_hostname=name)
+    except OSError:
+        raise  # a certificate that is refused is a ValueError as well
     except (ValueError, OverflowError) as error:
         # Another member may name what is no host, or no port.
         raise _no_host(*address) from error
