@@ -82,13 +82,20 @@ def test_a_table_has_a_column_for_each_server() -> None:
 
 
 @pytest.mark.slow
-def test_two_thousand_sessions_with_twenty_thousand_watches(tmp_path: Path) -> None:
-    """A fifth of 10,000 and 100,000, which are to be had within 300 MiB and told within 2 s."""
+def test_two_thousand_sessions_with_twenty_thousand_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of 10,000 and 100,000, which are to be had within 300 MiB and told within 2 s.
+
+    They take less than a quarter of the memory: half of what would do is the bound here.
+    """
+    # This checkout, whatever `make fast` has made of an older one.
+    monkeypatch.setenv("COTERIE_PURE", "1")
     process.allow_files()
     with Coterie(tmp_path) as server:
         found = measure(server, 2_000, 20_000)
-    assert found.with_watches - found.empty < crowd.MEMORY_AIM / 5
-    assert found.after_storm - found.empty < crowd.MEMORY_AIM / 5
+    assert found.with_watches - found.empty < crowd.MEMORY_AIM / 10
+    assert found.after_storm - found.empty < crowd.MEMORY_AIM / 10
     assert found.over_s < 10 * crowd.STORM_AIM_S
     assert found.meanwhile is not None
     assert found.meanwhile.max_ms < 5_000
