@@ -98,9 +98,12 @@ class PeerPorts:
             self._troubles[address] = why
             log.warning("no %s with server %d at %s:%d: %s", what, peer, *address, why)
 
-    def complain(self, host: str, port: int, why: str) -> None:
+    def complain(self, transport: asyncio.BaseTransport, why: str, what: str = "SASL") -> None:
         """Somebody who has dialled did not prove anything."""
-        text = f"no SASL with {host}:{port}: {why}"
+        # Who has left meanwhile has no name any more.
+        host, port, *_ = transport.get_extra_info("peername") or ("somebody", 0)
+        host = host.removeprefix("::ffff:")
+        text = f"no {what} with {host}:{port}: {why}"
         line = self._complaints.line(f"{host} {why}", text, self.driver.loop.time() * 1000)
         if line is not None:
             log.warning(line)
@@ -158,8 +161,7 @@ class LinkProtocol:
         if ports.tls is not None and not link.dialled:
             refusal = ports.tls.refusal(transport)
             if refusal is not None:
-                peer = transport.get_extra_info("peername")
-                log.warning("no TLS with %s:%d: %s", peer[0], peer[1], refusal)
+                ports.complain(transport, refusal, "TLS")
                 link.closing = True
                 self._transport.abort()
                 return
@@ -242,8 +244,7 @@ class LinkProtocol:
         if link.dialled:
             self._ports.trouble(link.peer, link.addresses[0], why, "SASL")
         elif self._transport is not None:
-            host, port, *_ = self._transport.get_extra_info("peername")
-            self._ports.complain(host.removeprefix("::ffff:"), port, why)
+            self._ports.complain(self._transport, why)
 
     def data_received(self, data: bytes) -> None:
         introduction = self._introduction
