@@ -7,8 +7,10 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-has
 N ?= 1000
 BENCH ?=
 SIM ?=
+COMPILED := core wire storage model runtime/test_process.py
 
-.PHONY: help setup run test slow lint fmt sim fuzz bench compat interop gateway gateway-test docs fast lock clean
+.PHONY: help setup run test slow lint fmt sim fuzz bench compat interop kerberos gateway gateway-test docs
+.PHONY: fast fast-test lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -60,11 +62,20 @@ docs: $(VENV)/ready-lint  ## check that the documents name what exists; build/si
 	$(BIN)/python -m tools.docs
 	$(BIN)/python -m tools.site
 
+kerberos: $(VENV)/ready-test  ## clients come in by Kerberos: ours, zkCli, kazoo; a KDC of its own
+	bash tests/kerberos/run.sh
+
 fast: .fast/ready  ## a second environment, .fast, with the hot modules compiled (needs a C compiler)
+
+fast-test: .fast/ready-test  ## the tests of servers, against the compiled build
+	rm -rf .fast/checkout && mkdir .fast/checkout
+	cp -r tests benchmarks tools docs examples deploy pyproject.toml *.md Makefile .fast/checkout
+	cd .fast/checkout && ../bin/python -m pytest -p no:cacheprovider \
+		-m "not slow and not interpreted" $(addprefix tests/,$(COMPILED))
 
 lock: $(VENV)/ready-run  ## pin the requirements anew
 	$(BIN)/python -m pip install -q pip-tools
-	for name in run test gateway lint fast compat fuzz; do \
+	for name in run test gateway lint fast compat fuzz kerberos; do \
 		$(BIN)/python -m piptools compile -q --upgrade --generate-hashes --no-emit-index-url \
 			--no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
 			--strip-extras --allow-unsafe -o requirements/$$name.txt requirements/$$name.in; \
@@ -109,4 +120,9 @@ $(VENV)/ready-fuzz: requirements/fuzz.txt $(VENV)/ready-test
 	HATCH_BUILD_HOOKS_ENABLE=1 .fast/bin/python -m pip install -q --disable-pip-version-check \
 		--no-deps --no-build-isolation --force-reinstall .fast/source
 	rm -rf .fast/source
+	touch $@
+
+.fast/ready-test: requirements/test.txt .fast/ready
+	.fast/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
+		-r requirements/test.txt
 	touch $@

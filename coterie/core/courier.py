@@ -12,7 +12,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from coterie.core.link import ELECTION, Complaints, Endpoint, Link
+from coterie.core.link import ELECTION, Endpoint, Link
+from coterie.core.remarks import STRANGERS_MS, Remarks
 from coterie.errors import MarshallingError
 from coterie.wire.framing import Framing, frames
 from coterie.wire.peers import MAX_LONG, Initial, read_initial
@@ -88,11 +89,11 @@ class Courier:
     """Carries messages to members by id; what was heard is in `inbox`."""
 
     __slots__ = (
-        "_complaints",
         "_effects",
         "_observer_ids",
         "_peers",
         "_random",
+        "_remarks",
         "_strangers",
         "address",
         "connect_ms_max",
@@ -136,7 +137,7 @@ class Courier:
         self._peers: dict[int, _Peer] = {}
         self._strangers: dict[Link, _Stranger] = {}
         self._observer_ids = 0
-        self._complaints = Complaints()
+        self._remarks = Remarks(every_ms=STRANGERS_MS)
 
     # What the owner asks
 
@@ -364,6 +365,6 @@ class Courier:
             del self._peers[peer]
 
     def _complain(self, kind: str, text: str, now_ms: float) -> None:
-        line = self._complaints.line(kind, text, now_ms)
+        line = self._remarks.line(kind, text, now_ms)
         if line is not None:
             self._effects().notes.append(line)

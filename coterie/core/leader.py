@@ -29,8 +29,9 @@ from coterie.core.authority import Authority
 from coterie.core.eager import early
 from coterie.core.history import READ_LOG, Plan
 from coterie.core.image import ImageWriter
-from coterie.core.link import Complaints, Link
+from coterie.core.link import Link
 from coterie.core.prepare import Write
+from coterie.core.remarks import STRANGERS_MS, Remarks
 from coterie.core.replica import EPOCH_SHIFT, Replica, counter_of, epoch_of
 from coterie.errors import MarshallingError
 from coterie.wire import peers
@@ -130,7 +131,7 @@ class Leader:
         """Learners that wait until the txn is committed."""
         self._deadline_ms = replica.now_ms + replica.config.init_limit_ms
         self._pings_ms = replica.now_ms
-        self._complaints = Complaints()
+        self._remarks = Remarks(every_ms=STRANGERS_MS)
         replica.apply_all()
         self._find_epoch()
 
@@ -194,7 +195,7 @@ class Leader:
         """Say it of a member; of others from time to time."""
         line: str | None = text
         if learner.id not in self.replica.ensemble.seats:
-            line = self._complaints.line("stranger", text, self.replica.now_ms)
+            line = self._remarks.line("stranger", text, self.replica.now_ms)
         if line is not None:
             self.replica.note(line)
 

@@ -15,33 +15,6 @@ QUORUM: Final = "quorum"
 Endpoint = tuple[str, int]
 """Host and port."""
 
-_QUIET_MS: Final = 10_000.0
-_KINDS_MAX: Final = 100
-
-
-class Complaints:
-    """What is said of strangers: one line of a kind in a while, and how many were like it.
-
-    Whoever can connect may make a server complain; it must not fill the disk by that.
-    """
-
-    __slots__ = ("_kinds",)
-
-    def __init__(self) -> None:
-        self._kinds: dict[str, tuple[float, int]] = {}
-        """When each kind is due again, and how many were not told."""
-
-    def line(self, kind: str, text: str, now_ms: float) -> str | None:
-        """What to say of this one, if anything."""
-        due_ms, untold = self._kinds.get(kind, (now_ms, 0))
-        if now_ms < due_ms:
-            self._kinds[kind] = due_ms, untold + 1
-            return None
-        if len(self._kinds) >= _KINDS_MAX:
-            self._kinds.clear()
-        self._kinds[kind] = now_ms + _QUIET_MS, 0
-        return f"{text} (and {untold} more of that kind)" if untold else text
-
 
 class Link:
     """What a member keeps of a connection to another. Compared and hashed by identity."""

@@ -20,8 +20,9 @@ from coterie.core.effects import Epochs
 from coterie.core.election import Election, Vote
 from coterie.core.leader import Leader
 from coterie.core.learner import Learner
-from coterie.core.link import ELECTION, Complaints, Link
+from coterie.core.link import ELECTION, Link
 from coterie.core.prepare import Write
+from coterie.core.remarks import STRANGERS_MS, Remarks
 from coterie.core.replica import Replica
 from coterie.core.stranded import Stranded
 from coterie.core.tree import Tree
@@ -69,7 +70,7 @@ class Member(Replica):
         self._stranded: Stranded | None = None
         self._early: dict[Link, bytes] = {}
         """Who has connected to the quorum port while no leader is known, and what it said."""
-        self._complaints = Complaints()
+        self._remarks = Remarks(every_ms=STRANGERS_MS)
         self._looks = False
         self._told = False
         """The election was told that the role is established."""
@@ -249,7 +250,7 @@ class Member(Replica):
             except MarshallingError:
                 text = f"server {sender} sent what is no notification"
                 kind = str(sender) if sender in self.ensemble.seats else "stranger"
-                line = self._complaints.line(kind, text, self.now_ms)
+                line = self._remarks.line(kind, text, self.now_ms)
                 if line is not None:
                     self.note(line)
             else:

@@ -13,7 +13,8 @@ import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from coterie.core.introduction import Introduction
-from coterie.core.link import ELECTION, QUORUM, Complaints, Endpoint, Link
+from coterie.core.link import ELECTION, QUORUM, Endpoint, Link
+from coterie.core.remarks import STRANGERS_MS, Remarks
 from coterie.system import transport as transports
 from coterie.system.tls import words
 
@@ -50,7 +51,7 @@ class PeerPorts:
         """How members prove themselves to each other by SASL, if they do."""
         self.strangers: dict[LinkProtocol, None] = {}
         """Who has dialled and not proved anything yet, in order of time."""
-        self._complaints = Complaints()
+        self._remarks = Remarks(every_ms=STRANGERS_MS)
         self._troubles: dict[Endpoint, str] = {}
 
     def election(self) -> asyncio.Protocol:
@@ -104,7 +105,7 @@ class PeerPorts:
         host, port, *_ = transport.get_extra_info("peername") or ("somebody", 0)
         host = host.removeprefix("::ffff:")
         text = f"no {what} with {host}:{port}: {why}"
-        line = self._complaints.line(f"{host} {why}", text, self.driver.loop.time() * 1000)
+        line = self._remarks.line(f"{host} {why}", text, self.driver.loop.time() * 1000)
         if line is not None:
             log.warning(line)
 

@@ -49,7 +49,8 @@ class Store:
         self._simulation = simulation
         self._under_way = 0
         self._dice = simulation.dice("store")
-        self._connection = sqlite3.connect(":memory:")
+        # Whichever thread collects garbage closes it.
+        self._connection = sqlite3.connect(":memory:", check_same_thread=False)
         for statement in _SCHEMA:
             self._connection.execute(statement)
         SQLFence().prepare(self._connection)

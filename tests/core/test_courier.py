@@ -265,7 +265,7 @@ def test_who_is_not_of_the_ensemble_is_refused() -> None:
     # A scanner does not fill the disk with what is said of it.
     assert notes == ["Refusing a connection from a member with the id 9"]
     post.accept(8, now_ms=20_000)
-    assert post.take().notes == [f"{notes[0][:-1]}8 (and 2 more of that kind)"]
+    assert post.take().notes == [f"{notes[0][:-1]}8 (and 2 more since this was last said)"]
 
 
 def test_who_may_join_is_heard() -> None:

@@ -268,6 +268,7 @@ def test_a_reconfig_is_refused_where_there_is_no_ensemble(desk: Desk) -> None:
     assert desk.error(Op.RECONFIG, request) == ReconfigDisabledError.code
 
 
+@pytest.mark.interpreted
 def test_a_session_that_moved_or_ends_may_not_write(desk: Desk) -> None:
     elsewhere = object()
     desk.sessions.by_id[SESSION].owner = elsewhere  # type: ignore[assignment]

@@ -333,6 +333,7 @@ def test_one_sync_a_batch() -> None:
     assert made.syncs == before + 1
 
 
+@pytest.mark.interpreted
 def test_a_huge_batch_is_synced_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a tear never reaches back further than `segment` looks for one."""
     monkeypatch.setattr(segment, "UNSYNCED_BYTES_MAX", 2000)
