@@ -24,6 +24,7 @@ from coterie.core.reaper import Reaper
 from coterie.core.sessions import Sessions
 from coterie.core.tree import Tree
 from coterie.core.znode import TTL_MS_MAX
+from coterie.errors import MarshallingError
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op, PathRequest
 
@@ -80,16 +81,21 @@ class Authority:
             sessions.track(session_id, tree.sessions[session_id], now_ms)
 
     def number(self, write: Write, now_ms: float, wall_ms: int) -> Txn:
-        """The next txn. Raises `MarshallingError` for a request that cannot be read."""
+        """The next txn. Raises `MarshallingError` for a request that cannot be read, or makes a
+        session anew that is about to end."""
+        if write.op != Op.CREATE_SESSION:
+            return self.prepare.txn(write, wall_ms)
+        session = self.sessions.by_id.get(write.session_id)
+        if session is not None and session.closing:
+            # The session would outlive its end, and nobody would watch over it.
+            raise MarshallingError
         txn = self.prepare.txn(write, wall_ms)
-        if write.op == Op.CREATE_SESSION:
-            timeout_ms = int.from_bytes(write.payload[:4], "big", signed=True)
-            session = self.sessions.by_id.get(write.session_id)
-            if session is None:
-                session = self.sessions.track(write.session_id, timeout_ms, now_ms)
-            else:  # its server said so twice
-                self.sessions.retime(session, timeout_ms, now_ms)
-            session.owner = write.owner
+        timeout_ms = int.from_bytes(write.payload[:4], "big", signed=True)
+        if session is None:
+            session = self.sessions.track(write.session_id, timeout_ms, now_ms)
+        else:  # its server said so twice
+            self.sessions.retime(session, timeout_ms, now_ms)
+        session.owner = write.owner
         return txn
 
     def tick(

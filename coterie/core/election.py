@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from coterie.wire.peers import MIN_LONG, Notification, State, config_version
+from coterie.wire.peers import MAX_LONG, MIN_LONG, Notification, State, config_version
 
 if TYPE_CHECKING:
     from coterie.ensemble import Ensemble
 
-_ROUND_MAX: Final = 1 << 40
-"""No member has begun that many elections. A later round would be joined, and rounds run out."""
 _ASKERS_MAX: Final = 256
 _ASK_MS_MAX: Final = 5000
 """Voters that come back tell all voters; nobody tells those without a vote, so they ask."""
@@ -139,7 +137,8 @@ class Election:
         self._elsewhere.clear()
         self._askers.clear()
         self._interval_ms = self.notify_ms_min
-        self.round += 1
+        # Somebody may have told a round beyond reason, and been believed: rounds stay at the last.
+        self.round = min(self.round + 1, MAX_LONG)
         if self.my_id in self.ensemble.voters:
             self._mine = Vote(self.my_id, logged_zxid, self.round, current_epoch)
         else:
@@ -180,7 +179,7 @@ class Election:
             self._broadcast(now_ms)
 
     def received(self, sender: int, said: Notification, now_ms: float) -> None:
-        if self._silent or said.round > _ROUND_MAX:
+        if self._silent:
             return
         looking = self.state == State.LOOKING
         if looking and config_version(said.config) > self.ensemble.version:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from coterie.core.connection import Connection
@@ -82,7 +82,7 @@ class Driver:
         self._writer: SnapshotWriter | None = None
         self._finishing = False
         """A snapshot is written and waits for the log to have all that is in it."""
-        self._unsent: deque[Connection] = deque()
+        self._unsent: dict[Connection, None] = {}
         """Those whose time to be sent to has not come."""
         self._waiting: list[Txn] = []
         self._syncing = False
@@ -134,7 +134,7 @@ class Driver:
                 # Whoever wrote was touched behind those who watch, and is answered first.
                 if not self._unsent:
                     self.loop.call_soon(self._send_some)
-                self._unsent.extend(outputs[:-_SENDS_MAX])
+                self._unsent.update(dict.fromkeys(outputs[:-_SENDS_MAX]))
                 outputs = outputs[-_SENDS_MAX:]
             self._send(outputs)
             for connection in effects.closes:
@@ -153,10 +153,12 @@ class Driver:
                 protocol.send()
 
     def _send_some(self) -> None:
-        unsent = self._unsent
-        self._send([unsent.popleft() for _ in range(min(len(unsent), _SENDS_MAX))])
-        if unsent:
+        some = list(islice(self._unsent, _SENDS_MAX))
+        for connection in some:
+            del self._unsent[connection]
+        if self._unsent:
             self.loop.call_soon(self._send_some)
+        self._send(some)
 
     def _carry_out_links(self, ports: PeerPorts, effects: Effects) -> None:
         member = ports.member
@@ -282,8 +284,9 @@ class Driver:
             zxid, sync_ms = result
             self._took(sync_ms)
             self._synced(zxid)
-        if self._stopping is not None and not self._waiting and not self._syncing:
-            self._stopping.set_result(None)
+        stopping = self._stopping
+        if stopping is not None and not (stopping.done() or self._waiting or self._syncing):
+            stopping.set_result(None)
 
     def _synced(self, zxid: int) -> None:
         self._failing = False

@@ -8,6 +8,7 @@ import pwd
 import resource
 import socket
 import sys
+from contextlib import suppress
 
 
 class _Forks:
@@ -55,7 +56,9 @@ def environment() -> dict[str, str]:
 def allow_files() -> None:
     """Let this process open as many files as it ever may: each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Refused where the system has lowered what any process may have.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _open_files() -> int:

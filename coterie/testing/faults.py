@@ -277,10 +277,11 @@ class Faults:
     def _pause(self) -> None:
         """The server stands still, for less than a time-out of a session or for more."""
         host = self._dice.choice(self._simulation.hosts)
-        host.freeze()
+        stands = host.freeze()
         timeout_ms = self._plan.tick_ms * self._plan.timeout_ticks
         delay_ms = timeout_ms * self._dice.choice((0.2, 0.6, 1.0, 2.0, 5.0))
-        self._simulation.mark("a server stood still")
+        if stands:
+            self._simulation.mark("a server stood still")
         self._simulation.time.after(delay_ms, host.thaw)
 
     def _flip(self) -> None:

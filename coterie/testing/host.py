@@ -181,12 +181,14 @@ class Host:
             self.witness.note("asked to stop", self.name)
             self.life.hears(self.life.stop)
 
-    def freeze(self) -> None:
-        """The process stands still, if there is one, until `thaw`."""
-        if self.life is not None and self._kept is None:
-            self.witness.note("freezes", self.name)
-            self._kept = []
-            self.network.freeze(self.name)
+    def freeze(self) -> bool:
+        """The process stands still until `thaw`; False if there is none, or if it does already."""
+        if self.life is None or self._kept is not None:
+            return False
+        self.witness.note("freezes", self.name)
+        self._kept = []
+        self.network.freeze(self.name)
+        return True
 
     def thaw(self) -> None:
         """The process goes on: timers come first or sockets do, each all at once."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from coterie.config import embedded_default
 from coterie.core.authority import Authority, access_control
 from coterie.core.effects import Effects
@@ -11,6 +13,7 @@ from coterie.core.link import QUORUM, Link
 from coterie.core.prepare import Write
 from coterie.core.sessions import Sessions
 from coterie.core.tree import Tree
+from coterie.errors import MarshallingError
 from coterie.values import OPEN_ACL
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import CreateRequest, Op, PathRequest
@@ -164,3 +167,12 @@ def test_what_was_made_in_the_place_of_a_container_stays() -> None:
     alone.write(Write(None, 0, 0, Op.DELETE_CONTAINER, PathRequest(b"/c").encode()))
     assert alone.txns[-1].type == Op.ERROR
     assert b"/c" in alone.tree.nodes
+
+
+def test_a_session_that_is_about_to_end_is_not_made_anew() -> None:
+    alone = Alone()
+    alone.write(session(7))
+    alone.sessions.by_id[7].closing = True
+    with pytest.raises(MarshallingError):
+        alone.authority.number(session(7), 0.0, WALL_MS)
+    assert alone.authority.prepare.txn(session(8), WALL_MS).zxid == alone.txns[-1].zxid + 1

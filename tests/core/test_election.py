@@ -143,13 +143,16 @@ def test_a_later_round_is_joined_and_earlier_votes_are_forgotten() -> None:
     assert election._decide_at == 220
 
 
-def test_a_round_that_nobody_can_have_come_to_is_not_joined() -> None:
-    election = _looking(1)
-    for number in (MAX_LONG, 1 << 50):
-        election.received(2, _said(2, round=number), 1)
-    assert election.round == 1
-    election.look(2, ZXID, 1)
-    assert election.out[0][1].encode()
+def test_rounds_do_not_run_out_whatever_was_told_of_them() -> None:
+    one, two = _looking(1), _looking(2)
+    one.received(2, _said(2, round=MAX_LONG), 1)
+    assert one.round == MAX_LONG
+    for election in (one, two):
+        election.look(2, ZXID, 1)
+        assert all(said.encode() for _, said in election.out)
+    assert one.round == MAX_LONG
+    two.received(1, one.out[-1][1], 2)
+    assert two.round == MAX_LONG
 
 
 def test_in_a_later_round_the_candidate_is_measured_against_oneself() -> None:

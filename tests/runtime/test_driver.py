@@ -255,6 +255,24 @@ async def test_thousands_are_sent_to_in_many_turns_and_who_wrote_in_the_first() 
         driver.abandon()
 
 
+async def test_who_is_told_again_and_again_waits_once() -> None:
+    machine, sent = _Telling(500), list[Connection]()
+    driver = Driver(cast(Any, machine), cast(Any, None), SystemClock(), asyncio.get_running_loop())
+    try:
+        driver.protocols = {each: cast(Any, _Protocol(each, sent)) for each in machine.told}
+        for _ in range(50):
+            machine.effects.outputs = list(machine.told)
+            driver.begin()
+            await asyncio.sleep(0)
+            assert len(driver._unsent) <= len(machine.told)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not driver._unsent
+        assert set(sent) == set(machine.told)
+    finally:
+        driver.abandon()
+
+
 async def test_who_stops_has_sent_to_all() -> None:
     machine, sent = _Telling(500), list[Connection]()
     loop = asyncio.get_running_loop()

@@ -205,7 +205,8 @@ def test_a_process_that_stands_still_does_nothing_and_then_all() -> None:
     for seed in range(4):
         world = World()
         world.host.dice.seed(seed)
-        world.host.freeze()
+        assert world.host.freeze()
+        assert not world.host.freeze()
         world.client.create(b"/a", b"/b")
         noted = len(world.witness.notes)
         world.go_on(60_000)
