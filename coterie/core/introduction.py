@@ -87,6 +87,8 @@ class Proving(Introduction):
             status, token = packet
             if status == Proof.ERROR:
                 raise AuthFailedError
+            if self._sasl.done:
+                raise MarshallingError
             answer = self._sasl.answer(token)
             if status == Proof.IN_PROGRESS:
                 self.out.append(proof_packet(Proof.IN_PROGRESS, answer))

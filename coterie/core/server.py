@@ -84,7 +84,7 @@ class Server:
         self.words: Callable[[bytes], bytes | None] | None = None
         """Four-letter words: what a connection that starts with these bytes is told, if it is
         one; then it is closed."""
-        self.gate = Gate(config, access, self._note)
+        self.gate = Gate(config, access, self._remark)
         self.throttle = Throttle(config)
         self.remarks = Remarks(self._note)
         self.connections: dict[Connection, None] = {}
@@ -485,6 +485,9 @@ class Server:
             connection.fifo[connection.fifo.index(write)] = Refusal(write.cxid, error.code)
             self._drain(connection)
         self._relieve()
+
+    def _remark(self, kind: str, line: str) -> None:
+        self.remarks.say(kind, line, self.now_ms)
 
     def _note(self, line: str) -> None:
         self.effects.notes.append(line)

@@ -61,6 +61,12 @@ class ClientPort:
         self.refused += 1
         return False
 
+    def cut_off(self, connection: Connection) -> None:
+        """Tell of somebody who is cut off."""
+        who = f"{connection.ip}:{connection.port}"
+        line = f"cutting off {who}: it does not read what it asked for"
+        self._remarks.say("unread", line, self.driver.now_ms)
+
     def left(self, ip: str) -> None:
         self._by_ip[ip] -= 1
         if not self._by_ip[ip]:
@@ -133,11 +139,7 @@ class ClientProtocol:
             return
         if self._full and transport.get_write_buffer_size() > self._port.unread_bytes_max:
             self._driver.member.server.stats.cut_off += 1
-            log.warning(
-                "cutting off %s:%d: it does not read what it asked for",
-                connection.ip,
-                connection.port,
-            )
+            self._port.cut_off(connection)
             reset(transport)
             return
         try:

@@ -52,7 +52,7 @@ class PeerPorts:
         self.strangers: dict[LinkProtocol, None] = {}
         """Who has dialled and not proved anything yet, in order of time."""
         self._remarks = Remarks(every_ms=STRANGERS_MS)
-        self._troubles: dict[Endpoint, str] = {}
+        self.troubles: dict[Endpoint, str] = {}
 
     def election(self) -> asyncio.Protocol:
         """A protocol for a member that has connected to the election port."""
@@ -95,8 +95,8 @@ class PeerPorts:
 
     def trouble(self, peer: int, address: Endpoint, why: str | None, what: str = "TLS") -> None:
         """TLS or SASL with a member did not come about, if there is a reason."""
-        if why is not None and self._troubles.get(address) != why:
-            self._troubles[address] = why
+        if why is not None and self.troubles.get(address) != why:
+            self.troubles[address] = why
             log.warning("no %s with server %d at %s:%d: %s", what, peer, *address, why)
 
     def complain(self, transport: asyncio.BaseTransport, why: str, what: str = "SASL") -> None:
@@ -215,6 +215,8 @@ class LinkProtocol:
     def _introduced(self, rest: bytes) -> None:
         ports, link = self._ports, self._link
         self._over()
+        if link.dialled:
+            ports.troubles.pop(link.addresses[0], None)
         if not (link.dialled and link.kind == ELECTION):
             self._begin()
         if rest and not link.closing:

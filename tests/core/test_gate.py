@@ -61,6 +61,21 @@ def test_a_failed_proof_is_told_and_ends_the_connection() -> None:
     assert client.closed
 
 
+def test_nobody_is_more_than_a_request_can_tell() -> None:
+    alone = with_users()
+    many, long = alone.client(), alone.client()
+
+    def auth(client: Client, user: str) -> int:
+        packet = requests.AuthPacket(0, "digest", f"{user}:x".encode()).encode()
+        return client.call(Op.AUTH, packet).error
+
+    assert [auth(many, f"user{number}") for number in range(63)] == [0] * 63
+    assert auth(many, "user0") == 0, "it is that already"
+    assert auth(many, "one too many") == -115
+    assert auth(long, "x" * 70_000) == -115
+    assert sum("too many identities" in note for note in alone.notes) == 1
+
+
 def test_who_fails_may_stay_as_nobody_where_that_is_allowed() -> None:
     client = with_users(sasl_failed_allowed=True).client()
     reply = prove(client, "ann", "guessed")
