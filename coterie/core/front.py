@@ -28,7 +28,7 @@ class Front:
         self.failure: str | None = None
         """Why nothing can be written to the disk at present, or None when all is well."""
         self.access = access_control(config)
-        sessions = Sessions(config.tick_time_ms, first_id(server_id, wall_ms))
+        sessions = Sessions(config.tick_time_ms, first_id(server_id, wall_ms, tree.zxid))
         self.server = Server(config, tree, sessions, self.access, self.effects, self.submit)
 
     @property

@@ -138,7 +138,7 @@ class Replica(Front):
 
     def new_sessions(self) -> Sessions:
         """The sessions of a new role, none as yet."""
-        first = first_id(self.id, self.wall_ms)
+        first = first_id(self.id, self.wall_ms, self.tree.zxid)
         return Sessions(self.config.tick_time_ms, first, self.tree.sessions)
 
     def fails_too_long(self) -> bool:

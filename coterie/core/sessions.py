@@ -39,13 +39,15 @@ def password(session_id: int) -> bytes:
     return bytes(out)
 
 
-def first_id(server_id: int, wall_ms: int) -> int:
-    """Where a server starts to number its sessions: its id in the top byte, then the time.
+def first_id(server_id: int, wall_ms: int, zxid: int = 0) -> int:
+    """Where a server starts to number its sessions: its id in the top byte, then the time, then
+    the end of the last `zxid`.
 
     ZooKeeper takes a clock that starts again when the machine does; with the wall clock an id
-    does not come back while a session of an earlier life still has it.
+    does not come back while a session of an earlier life still has it. Each session took a txn:
+    should the clock be set back to the very millisecond of another start, the ids are others yet.
     """
-    value = (((wall_ms << 24) % 2**64) >> 8) | (server_id << 56)
+    value = (((wall_ms << 24) % 2**64) >> 8) | (server_id << 56) | (zxid & 0xFFFF)
     return value - 2**64 if value >= 2**63 else value
 
 

@@ -309,10 +309,13 @@ class Life:
         self._carry_out()
 
     def _tick(self) -> None:
+        # One that was open when the process stood still has the time of then: nobody has looked yet.
+        looks = not self.turning
         self.begin()
         for client in self.clients.values():
             client.is_held()
-        self.host.witness.ticked(self.host)
+        if looks:
+            self.host.witness.ticked(self.host)
         delay_ms = min(max(self.member.next_due_ms() - self.now_ms, _TICK_MS_MIN), _TICK_MS_MAX)
         self.after(delay_ms, self._tick)
 

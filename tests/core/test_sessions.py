@@ -54,6 +54,7 @@ def test_an_id_starts_with_the_server_and_the_time() -> None:
     # Times of the same 40 bits make the same id; 2**40 ms are 34 years.
     assert first_id(1, 1_700_000_000_000) == first_id(1, 1_700_000_000_000 % 2**40)
     assert first_id(3, 1_700_000_000_000) >> 56 == 3
+    assert first_id(1, 1, zxid=(2 << 32) + 7) == first_id(1, 1) + 7, "set back to that very time"
 
 
 def test_an_id_that_is_taken_is_not_given_again() -> None:

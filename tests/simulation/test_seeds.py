@@ -17,6 +17,8 @@ KEPT = {
     461: "a bit of a length that rotted before a torn tail passed for a part of it",
     9: "a bit of a length in a snapshot that rotted let the start wait for ever",
     2055: "a TTL znode was reaped that had just been changed",
+    10922: "a server that stood still in a turn was said to have missed the end of a session",
+    12458: "the clock was set back to an earlier start, and the id of an ended session came again",
 }
 FRESH = range(5120, 5160)
 
