@@ -3,8 +3,9 @@
 Rules:
 - the log is read from its end, never as a whole: `_SEARCHED_BYTES_MAX` of it at most for one
   question, and one question at a time, in a thread;
-- a log names znodes that its reader may not even list. On a loopback port it is shown as the other
-  pages are; elsewhere only to who has signed in and is above the ACLs;
+- a log names znodes that its reader may not even list. At a loopback port it is shown as the other
+  pages are to who asks for this machine; elsewhere, and to who comes through a proxy by another
+  name, only if he has signed in and is above the ACLs;
 - what is no line of the log (a crash cut it off) is passed over;
 - a member's log tells of the clients of that member alone, so this does, too.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from coterie.console.access import identity
+from coterie.console.access import identity, is_loopback
 from coterie.console.problems import Problem
 from coterie.storage.lines import newest_first
 from coterie.system.files import OSFiles
@@ -122,11 +123,12 @@ class Trail:
     async def audit(self, request: Request) -> Response:
         if self._inside is None:
             raise Problem(404, "only a server itself knows this: ask its own port")
-        if not self._access.loopback:
+        if not (self._access.loopback and is_loopback(request.headers.get("host", ""))):
             await self._clients.check_super(identity(request.headers), "the audit log")
         asked = request.query_params
         count = asked.get("count", str(_SHOWN))
-        if not count.isdecimal() or not 0 < int(count) <= _SHOWN_MAX:
+        short = len(count) <= len(str(_SHOWN_MAX))  # Of very many digits `int` makes no number.
+        if not (short and count.isdecimal() and 0 < int(count) <= _SHOWN_MAX):
             raise Problem(400, f"count is a number from 1 to {_SHOWN_MAX}")
         config = self._inside.config
         try:

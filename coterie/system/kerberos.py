@@ -134,16 +134,26 @@ class Context:
 
     def stands(self) -> bool:
         """Whether no token is awaited any more."""
-        return bool(self._context.complete)
+        return bool(self._try(lambda: self._context.complete))
 
     def peer(self) -> str:
         """The name that the other end has proved."""
+        try:
+            name: str | None = self._try(self._named)
+        except UnicodeDecodeError:
+            raise ContextError("its name is no UTF-8") from None
+        if name is None:
+            raise ContextError("it is nobody in particular")
+        return name
+
+    def _named(self) -> str | None:
         import gssapi
 
-        if self._context.actual_flags & gssapi.RequirementFlag.anonymity:
-            raise ContextError("it is nobody in particular")
-        ours = self._context.locally_initiated
-        return str(self._context.target_name if ours else self._context.initiator_name)
+        context = self._context
+        if context.actual_flags & gssapi.RequirementFlag.anonymity:
+            return None
+        name = context.target_name if context.locally_initiated else context.initiator_name
+        return None if name is None else str(name)
 
     def wrap(self, message: bytes) -> bytes:
         return bytes(self._try(self._context.wrap, message, False).message)

@@ -116,7 +116,7 @@ def test_the_page_asks(tmp_path: Path) -> None:
     answer = _ask("/console/audit?user=bob&count=5", settings)
     assert [one["znode"] for one in answer.json["entries"]] == ["/config"]
     assert json.loads(answer.body)["file"] == str(log)
-    for count in ("0", "1001", "-1", "x"):
+    for count in ("0", "1001", "-1", "x", "", "9" * 5000):
         assert _ask(f"/console/audit?count={count}", settings).status == 400
     assert _ask("/console/audit", settings | {"audit_file_given": str(tmp_path)}).status == 500
 
@@ -126,7 +126,14 @@ def test_a_log_that_is_off_is_not_looked_for() -> None:
     assert answer.json == {"enabled": False, "file": "/nowhere/at/all"}
 
 
-async def test_away_from_loopback_it_is_for_who_is_above_the_acls(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("0.0.0.0", "localhost:8080"), ("127.0.0.1", "console.example.org")],
+    ids=["away from loopback", "behind a proxy"],
+)
+async def test_elsewhere_it_is_for_who_is_above_the_acls(
+    tmp_path: Path, address: str, host: str
+) -> None:
     log = tmp_path / "audit.jsonl"
     log.write_bytes(b"".join(_LINES))
     digest = f"su:{base64.b64encode(hashlib.sha1(b'su:secret').digest()).decode()}"
@@ -134,16 +141,16 @@ async def test_away_from_loopback_it_is_for_who_is_above_the_acls(tmp_path: Path
     server = ServerProcess(config)
     await server.start()
     clients = Clients(partial(client_of, f"127.0.0.1:{server.port}"))
-    access = Access("0.0.0.0", read_only=True)
+    access = Access(address, read_only=True, names=["console.example.org"])
     told = replace(config, audit_enabled=True, audit_file_given=str(log))
     own = Inside(told, Served().status, lambda: None, lambda: server.port, False)
     app = make_app(Trail(own, access, clients).routes(), access)
 
     async def status(who: str | None) -> int:
-        if who is None:
-            return (await ask(app, "GET", "/console/audit")).status
-        encoded = base64.b64encode(who.encode()).decode()
-        return (await ask(app, "GET", "/console/audit", authorization=f"Basic {encoded}")).status
+        headers = {"host": host}
+        if who is not None:
+            headers["authorization"] = f"Basic {base64.b64encode(who.encode()).decode()}"
+        return (await ask(app, "GET", "/console/audit", b"", **headers)).status
 
     try:
         assert [await status(who) for who in (None, "ann:x", "su:secret")] == [401, 403, 200]
