@@ -122,7 +122,8 @@ class _Taking:
         return replace(self.served.status(), member=self.member)
 
     async def get(self) -> Answer:
-        return await ask(self._app, "GET", "/commands/snapshot")
+        async with asyncio.timeout(5):
+            return await ask(self._app, "GET", "/commands/snapshot")
 
     async def _run(
         self, command: Sequence[str], timeout_s: float, environment: Mapping[str, str] = {}
