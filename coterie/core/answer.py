@@ -2,6 +2,7 @@
 
 One method for each opcode, `(connection, reader) -> body`; an error is raised as its class. A
 watch is set only when the read succeeds, except that exists also watches for a znode to come.
+A multiRead whose answer is larger than a client may leave unread is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from coterie.errors import (
     NoAuthError,
     NoNodeError,
     NoWatcherError,
+    ThrottledError,
     ZooKeeperError,
 )
 from coterie.values import AddWatchMode, EventType, Perms
@@ -39,10 +41,13 @@ _CREATE2_BEGINS: Final = requests.MULTI_HEADER.pack(Op.CREATE2, False, -1)[:5]
 class Answers:
     """Answers reads from one tree."""
 
-    def __init__(self, tree: Tree, watches: Watches, access: AccessControl) -> None:
+    def __init__(
+        self, tree: Tree, watches: Watches, access: AccessControl, bytes_max: int
+    ) -> None:
         self._tree = tree
         self._watches = watches
         self._access = access
+        self._bytes_max = bytes_max
         self.table: dict[int, Callable[[Connection, Reader], bytes]] = {
             Op.EXISTS: self._exists,
             Op.GET_DATA: self._get_data,
@@ -144,6 +149,8 @@ class Answers:
         out = bytearray()
         for op, request in requests.read_multi(reader, reads=True):
             assert isinstance(request, requests.PathWatchRequest)
+            if len(out) > self._bytes_max:
+                raise ThrottledError
             try:
                 node = self._readable(connection, request.path)
             except ZooKeeperError as error:

@@ -61,6 +61,7 @@ class Connection:
         "last_response_ms",
         "last_xid",
         "last_zxid",
+        "late",
         "latency_count",
         "latency_max_ms",
         "latency_min_ms",
@@ -76,6 +77,7 @@ class Connection:
         "session",
         "taken_bytes",
         "touched",
+        "turn_bytes",
     )
 
     def __init__(
@@ -111,6 +113,11 @@ class Connection:
         self.fifo: deque[Write | Waiting | Refusal | bytes | None] = deque()
         """What has not been answered since the oldest write that is in flight: writes, reads
         that wait for them, finished replies, and None where the connection is to be closed."""
+        self.late = 0
+        """How many at the head of the `fifo` wait for the client to take what it has, and for no
+        write any more."""
+        self.turn_bytes = 0
+        """The size of what was answered out of the `fifo` in this turn."""
         self.taken_bytes = 0
         """The size of the requests that were taken since the `fifo` was last empty."""
         self.reset_stats()

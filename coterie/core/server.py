@@ -54,12 +54,9 @@ from coterie.wire.txns import CreateSessionTxn
 _REPLY: Final = REPLY_HEADER.pack
 _HEADER: Final = HEADER.unpack_from
 _OUT_BYTES_MAX: Final = 2**20
-"""Answers made from one chunk before the connection has to take them."""
-_FROM_CLIENTS: Final = frozenset(op for op, shape in TABLE.items() if shape.writes) - {
-    Op.CREATE_SESSION,
-    Op.CHECK,
-    Op.DELETE_CONTAINER,
-}
+"""Answers made from one chunk, or behind writes in one turn, before they have to be taken."""
+_WRITES: Final = frozenset(op for op, shape in TABLE.items() if shape.writes)
+_FROM_CLIENTS: Final = _WRITES - {Op.CREATE_SESSION, Op.CHECK, Op.DELETE_CONTAINER}
 
 
 class Server:
@@ -111,7 +108,7 @@ class Server:
         self._audits = config.audit_enabled
         self._demands = bool(self.gate.demanded)
         self._strangers: dict[Connection, None] = {}
-        self._answers = Answers(tree, self.watches, access)
+        self._answers = Answers(tree, self.watches, access, self._budget.unread_bytes_max)
         self._next_number = 1
 
     def open(
@@ -136,7 +133,7 @@ class Server:
         self._submit = submit
         self._revalidate = revalidate
         self._through = _FROM_CLIENTS | {Op.SYNC} if sync_goes_through else _FROM_CLIENTS
-        self._answers = Answers(tree, self.watches, self.access)
+        self._answers = Answers(tree, self.watches, self.access, self._budget.unread_bytes_max)
 
     def shut(self) -> None:
         """Serve nobody until `open`: the role that this member played is over."""
@@ -147,6 +144,7 @@ class Server:
                 connection.session.connection = None
                 connection.session = None
             connection.fifo.clear()
+            connection.late = 0
             self._close(connection)
         self._budget.held.clear()
         self.outstanding = 0
@@ -163,6 +161,8 @@ class Server:
 
     def disconnected(self, connection: Connection) -> None:
         """The connection is gone; its session lives on until it expires or is taken up again."""
+        if connection.gone:
+            return
         connection.gone = True
         connection.hold |= connections.HOLD_CLOSED
         self.connections.pop(connection, None)
@@ -177,10 +177,11 @@ class Server:
                 session.heard_ms = self.now_ms
             session.connection = None
         connection.session = None
-        writes = sum(isinstance(entry, Write) for entry in connection.fifo)
-        self.outstanding -= len(connection.fifo) - writes
-        self.stats.stale_dropped += len(connection.fifo) - writes
+        stale = sum(not isinstance(entry, Write) for entry in connection.fifo)
+        self.outstanding -= stale - connection.late
+        self.stats.stale_dropped += stale
         connection.fifo.clear()
+        connection.late = 0
         self._relieve()
 
     def tick(self, now_ms: float) -> None:
@@ -214,13 +215,16 @@ class Server:
             else:
                 connection.framing.keep(chunk[pos:])
         except MarshallingError:
-            line = f"closing {connection.ip}:{connection.port}: it sent what is no packet"
-            self.remarks.say("nonsense", line, self.now_ms)
+            self._remark("nonsense", f"closing {connection}: it sent what is no packet")
             self._close(connection)
 
     def drained(self, connection: Connection, now_ms: float) -> None:
         """The client has taken what waited for it; go on with what it has sent meanwhile."""
         connection.hold &= ~connections.HOLD_OUTPUT
+        connection.turn_bytes = 0
+        if connection.late:
+            self._drain(connection)
+            self._relieve()
         self.resume(connection, now_ms)
 
     def resume(self, connection: Connection, now_ms: float) -> None:
@@ -260,9 +264,7 @@ class Server:
         weight = throttle.renewed_weight if request.session_id else throttle.new_weight
         if not throttle.admits(weight, self.now_ms):
             self.stats.rejected += 1
-            self.remarks.say(
-                "throttled", f"turning away {connection}: too many ask for sessions", self.now_ms
-            )
+            self._remark("throttled", f"turning away {connection}: too many ask for sessions")
             self._close(connection)
             return
         self.stats.greeted += 1
@@ -270,12 +272,9 @@ class Server:
             self._close(connection)
             return
         if request.last_zxid_seen > self.tree.zxid:
-            self.remarks.say(
-                "zxid",
-                f"closing {connection.ip}:{connection.port}: it has seen zxid "
-                f"{request.last_zxid_seen:#x} and this server only {self.tree.zxid:#x}",
-                self.now_ms,
-            )
+            seen, zxid = request.last_zxid_seen, self.tree.zxid
+            line = f"it has seen zxid {seen:#x} and this server only {zxid:#x}"
+            self._remark("zxid", f"closing {connection}: {line}")
             self._close(connection)
             return
         timeout_ms = min(max(request.timeout_ms, self._timeout_min_ms), self._timeout_max_ms)
@@ -307,8 +306,7 @@ class Server:
         if session is None or session.closing:
             self._welcome(connection, None)
             return
-        if session.connection is not None:
-            self._close(session.connection)
+        self.drop_session(session)
         self.stats.renewed += 1
         session.owner = None
         self.sessions.retime(session, timeout_ms, self.now_ms)
@@ -509,9 +507,8 @@ class Server:
         connection.fifo.append(answer)
         self.outstanding += 1
         self._drain(connection)
-        if connection.fifo and (
-            self.outstanding > self._outstanding_max or len(connection.fifo) > self._own_max
-        ):
+        over = self.outstanding > self._outstanding_max or len(connection.fifo) > self._own_max
+        if over and connection.fifo:
             self._hold(connection)
 
     def _end(self, connection: Connection, answer: bytes) -> None:
@@ -546,16 +543,17 @@ class Server:
         self, connection: Connection, xid: int, op: int, error: ZooKeeperError
     ) -> None:
         connection.out.append(reply(xid, self.tree.zxid, error.code))
-        if not isinstance(error, ThrottledError):
-            return
-        self.stats.throttled_ops += 1
-        self.remarks.say("watches", f"{connection} has all watches that it may", self.now_ms)
-        if op == Op.SET_WATCHES or op == Op.SET_WATCHES2:
-            # No client looks at this answer; it would go on without the watches that it had.
-            self._close(connection)
+        if isinstance(error, ThrottledError):
+            self._budget.throttled(connection, op, self.now_ms)
+            if op == Op.SET_WATCHES or op == Op.SET_WATCHES2:
+                # No client looks at this answer; it would go on without the watches that it had.
+                self._close(connection)
 
     def commit(self, txn: Txn, write: Write | None) -> None:
         """Apply the next txn and answer the write that it came from, if that was made here."""
+        connection = write.connection if write is not None else None
+        if connection is not None and connection.late:
+            self._drain(connection, hurry=True)
         watched = self.watches.data.by_path or self.watches.children.by_path
         events: list[Event] | None = [] if watched else None
         ended: list[bytes] = []
@@ -568,7 +566,6 @@ class Server:
             self._fire(events, txn.zxid)
         if txn.type == Op.CLOSE_SESSION:
             self._end_session(txn.session_id)
-        connection = write.connection if write is not None else None
         if write is None or connection is None:
             return
         if connection.gone:
@@ -590,6 +587,8 @@ class Server:
         """All that was committed when a client's sync reached the leader is applied here."""
         connection = write.connection
         self.outstanding -= 1
+        if connection is not None and connection.late:
+            self._drain(connection, hurry=True)
         if connection is not None and not connection.gone:
             assert connection.fifo[0] is write
             connection.fifo.popleft()
@@ -615,23 +614,43 @@ class Server:
         if write.op == Op.CLOSE_SESSION:
             self._close(connection)
 
-    def _drain(self, connection: Connection) -> None:
-        """Answer what waited, up to the next write that is still in flight."""
-        fifo = connection.fifo
+    def _drain(self, connection: Connection, hurry: bool = False) -> None:
+        """Answer what waited, up to the next write that is still in flight. Of much the client
+        has to take the first part first; unless that write is due now: then all is answered from
+        the state before it, taken or not, and who would be owed too much is cut off."""
+        fifo, out = connection.fifo, connection.out
+        if hurry:
+            self._touch(connection)
+            connection.turn_bytes = sum(map(len, out))
         while fifo and not isinstance(fifo[0], Write):
+            if connection.hold & connections.HOLD_OUTPUT and not hurry:
+                self.outstanding -= self._budget.put_off(connection, self.now_ms)
+                break
             entry = fifo.popleft()
-            self.outstanding -= 1
+            if connection.late:
+                connection.late -= 1
+            else:
+                self.outstanding -= 1
             if entry is None:
                 self._close(connection)
                 break
             self._touch(connection)
+            before = len(out)
             if isinstance(entry, tuple):
                 xid, op, payload = entry
                 self._read(connection, xid, op, Reader(payload))
             elif isinstance(entry, Refusal):
-                connection.out.append(reply(entry.xid, self.tree.zxid, entry.code))
+                out.append(reply(entry.xid, self.tree.zxid, entry.code))
             elif isinstance(entry, bytes):
-                connection.out.append(entry)
+                out.append(entry)
+            one = len(out) - before == 1
+            connection.turn_bytes += len(out[-1]) if one else sum(map(len, out[before:]))
+            if connection.turn_bytes > _OUT_BYTES_MAX:
+                connection.hold |= connections.HOLD_OUTPUT
+                if hurry and self._budget.cuts_off(connection, self.now_ms):
+                    out.clear()
+                    self._close(connection)
+                    self.disconnected(connection)
 
     def committed(self) -> None:
         """A batch of txns is applied: those who had to wait for the log may go on."""
@@ -653,14 +672,14 @@ class Server:
             return
         connection = session.connection
         self.watches.forget(connection)
-        if not any(
-            isinstance(entry, Write) and entry.op == Op.CLOSE_SESSION for entry in connection.fifo
-        ):
+        writes = (entry for entry in connection.fifo if isinstance(entry, Write))
+        if all(write.op != Op.CLOSE_SESSION for write in writes):
             self._close(connection)
 
     def _touch(self, connection: Connection) -> None:
         if not connection.touched:
             connection.touched = True
+            connection.turn_bytes = 0
             self.effects.outputs.append(connection)
 
     def _close(self, connection: Connection) -> None:

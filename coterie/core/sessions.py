@@ -69,9 +69,14 @@ class Session:
 
     @property
     def held(self) -> bool:
-        """Whether its client may have spoken and is not read from, for the log is behind."""
+        """Whether its client may have spoken and is not read from, for the log is behind; and not
+        because it does not read itself."""
         connection = self.connection
-        return connection is not None and bool(connection.hold & HOLD_OUTSTANDING)
+        return (
+            connection is not None
+            and bool(connection.hold & HOLD_OUTSTANDING)
+            and not connection.late
+        )
 
 
 class Sessions:

@@ -309,7 +309,7 @@ class Life:
         self._carry_out()
 
     def _tick(self) -> None:
-        # One that was open when the process stood still has the time of then: nobody has looked yet.
+        # One that was open at a standstill has the time of then: nobody has looked yet.
         looks = not self.turning
         self.begin()
         for client in self.clients.values():

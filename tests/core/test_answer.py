@@ -242,6 +242,21 @@ def test_multi_read_takes_only_reads_that_it_knows(client: Client) -> None:
         assert client.call(Op.MULTI_READ, sent).error == MarshallingError.code
 
 
+def test_multi_read_stops_where_its_answer_is_too_large(
+    make_alone: Callable[..., Alone],
+) -> None:
+    client = make_alone(own_unread_bytes_max=10_000).client()
+    client.create(b"/a", bytes(4_000))
+    client.create(b"/b", bytes(20_000))
+    for paths, error in ((b"b", 0), (b"aaa", 0), (b"aaaa", -127), (b"ba", -127)):
+        parts = [(Op.GET_DATA, read(b"/%c" % name)) for name in paths]
+        reply = client.call(Op.MULTI_READ, requests.write_multi(parts))
+        assert (reply.error, bool(reply.body)) == (error, not error)
+    assert client.exists(b"/a").error == 0
+    assert client.alone.member.server.stats.throttled_ops == 2
+    assert any("asked for more in one multiRead" in note for note in client.alone.notes)
+
+
 # Watches by themselves
 
 

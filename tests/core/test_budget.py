@@ -1,4 +1,7 @@
-"""Who has too much that waits for the log is not read, and nobody else; and is read again."""
+"""Who has too much that waits for the log is not read, and nobody else; and is read again.
+
+Nor are answers behind a write made without end for one that does not take them.
+"""
 
 from __future__ import annotations
 
@@ -183,6 +186,111 @@ def test_a_role_that_ends_holds_nobody(make_alone: MakeAlone) -> None:
     alone.turn()
     assert client.closed
     assert alone.member.server._budget.held == {}
+
+
+# Answers that are not taken
+
+
+def asks_much(alone: Alone, reads: int, op: int = Op.GET_DATA) -> Client:
+    """A client that writes to a disk that waits, and reads 400 KB so many times behind that."""
+    client = alone.client(timeout_ms=400)
+    client.create(b"/big", b"a" * 400_000)
+    client.answers()
+    client.heard_bytes = 0
+    alone.slow = True
+    client.send(Op.CREATE, create(b"/other"))
+    client.say(b"".join(client.frame(op, read(b"/big")) for _ in range(reads)))
+    alone.turn()
+    return client
+
+
+def take(client: Client) -> int:
+    """The client takes what there is until nothing more comes; in how many rounds."""
+    for rounds in range(1_000):
+        client.alone.turn()
+        if not client.connection.hold:
+            return rounds
+        client.alone.member.drained(client.connection, client.alone.now_ms)
+    raise AssertionError("it never has all")
+
+
+def test_answers_behind_a_write_wait_until_they_are_taken(make_alone: MakeAlone) -> None:
+    alone = make_alone(own_outstanding_max=40)
+    client = asks_much(alone, 60)
+    alone.sync()
+    assert client.heard_bytes < 2**20 + 400_200
+    # What waits for nobody but its client takes no room from the others.
+    assert alone.member.server.outstanding == 0
+    assert take(client) == 19
+    assert client.answers() == [(xid, 0) for xid in range(2, 63)]
+    assert alone.member.server.outstanding == 0
+
+
+def test_a_later_write_is_done_after_the_reads_before_it(make_alone: MakeAlone) -> None:
+    alone = make_alone()
+    client = asks_much(alone, 5)
+    client.send(Op.GET_DATA, read(b"/big", watch=True))
+    client.send(Op.SET_DATA, requests.SetDataRequest(b"/big", b"b" * 400_000, -1))
+    client.say(b"".join(client.frame(Op.GET_DATA, read(b"/big")) for _ in range(4)))
+    alone.sync()
+    # The event is of the watch that the last of the reads before the write has set.
+    assert [reply.xid for reply in client.heard] == [2, 3, 4, 5, 6, 7, 8, -1, 9]
+    assert take(client) == 2
+    data = [reply.body[4:5] for reply in client.heard if reply.xid > 2 and reply.xid != 9]
+    assert data == [b"a"] * 6 + [b"b"] * 4
+    assert alone.member.server.outstanding == 0
+
+
+def test_a_sync_comes_after_the_reads_before_it(make_alone: MakeAlone) -> None:
+    alone = make_alone()
+    client = asks_much(alone, 5)
+    server = alone.member.server
+    server._through = server._through | {Op.SYNC}
+    server._submit = lambda write: None
+    client.send(Op.SYNC, requests.PathRequest(b"/"))
+    sync = client.connection.fifo[-1]
+    assert isinstance(sync, Write)
+    alone.sync()
+    assert client.connection.late == 2
+    server.caught_up(sync)
+    alone.turn()
+    assert client.answers() == [(xid, 0) for xid in range(2, 9)]
+    assert server.outstanding == 0
+
+
+def test_who_asks_for_too_much_before_a_write_is_cut_off(make_alone: MakeAlone) -> None:
+    alone = make_alone(own_unread_bytes_max=2**21)
+    client, other = asks_much(alone, 9), alone.stranger()
+    client.send(Op.CREATE, create(b"/b"))
+    client.send(Op.GET_DATA, read(b"/big"))
+    alone.sync()
+    assert client.closed
+    assert client.heard == []
+    assert b"/b" in alone.tree.nodes
+    server = alone.member.server
+    assert (server.outstanding, server.stats.cut_off, server.stats.gone) == (0, 1, 1)
+    assert any("it does not read what it asked for" in note for note in alone.notes)
+    # Its session is there for whoever comes back.
+    other.connect(client.session_id, client.password)
+    assert other.session_id == client.session_id
+
+
+def test_who_takes_nothing_is_silent(make_alone: MakeAlone) -> None:
+    alone = make_alone(own_outstanding_max=20)
+    client = asks_much(alone, 30)
+    assert held(client)
+    alone.tick(2000)
+    alone.sync()
+    # As long as the log was behind it could not speak.
+    assert client.session_id in alone.tree.sessions
+    assert held(client)
+    alone.tick(300)
+    alone.sync()
+    assert client.session_id in alone.tree.sessions
+    alone.tick(600)
+    alone.sync()
+    assert client.session_id not in alone.tree.sessions
+    assert client.closed
 
 
 # Watches

@@ -81,15 +81,28 @@ def test_a_hundred_thousand_malformed_frames_leave_nothing_behind(tmp_path: Path
         until(lambda: b"Sessions with Ephemerals (0)" in word(server.port, b"dump"), 60)
 
 
-def test_who_does_not_read_costs_no_memory_and_loses_no_reply(tmp_path: Path) -> None:
+@pytest.mark.parametrize("behind_a_write", [False, True])
+def test_who_does_not_read_costs_no_memory_and_loses_no_reply(
+    tmp_path: Path, behind_a_write: bool
+) -> None:
     get = requests.PathWatchRequest(b"/large", False).encode()
     asked, data = 200, bytes(900_000)
     with Server(tmp_path) as server, Client(server.port, wait_s=30) as client:
         assert client.create(b"/large", data)[2] == 0
         memory_bytes = server.memory_bytes()
-        first = client.send(Op.GET_DATA, get)
-        for _ in range(asked - 1):
-            client.send(Op.GET_DATA, get)
+        if behind_a_write:
+            # In one piece, so that all the reads wait for the write.
+            change = requests.SetDataRequest(b"/zookeeper", b"", -1).encode()
+            frames = [(1_000, Op.SET_DATA, change)]
+            frames += [(1_001 + number, Op.GET_DATA, get) for number in range(asked)]
+            payloads = [struct.pack(">ii", xid, op) + body for xid, op, body in frames]
+            client.sock.sendall(b"".join(LENGTH.pack(len(each)) + each for each in payloads))
+            first = 1_001
+            assert client.receive()[:3:2] == (1_000, 0)
+        else:
+            first = client.send(Op.GET_DATA, get)
+            for _ in range(asked - 1):
+                client.send(Op.GET_DATA, get)
         with Client(server.port) as other:
             assert other.get(b"/large") == data
             assert server.memory_bytes() - memory_bytes < 100 * _MIB
