@@ -167,7 +167,7 @@ def _tear(path: Path) -> None:
     [
         (lambda data: _tear(_newest(data, "log")), 1),
         (lambda data: _flip(_newest(data, "log"), 3), 0),
-        (lambda data: _flip(_newest(data, "log"), 300), 60),
+        (lambda data: _flip(_newest(data, "log"), 300), 100),
         (lambda data: _flip(_newest(data, "snapshot"), 200), 0),
         (lambda data: _newest(data, "snapshot").write_bytes(b""), 0),
         (lambda data: _flip_all(data.glob("version-2/snapshot.*")), 0),
