@@ -20,7 +20,7 @@ from coterie.storage.overlay import Overlay
 from coterie.storage.segment import HEADER
 from coterie.system.files import OSFiles
 from coterie.values import ACL
-from coterie.wire import numbered, txns
+from coterie.wire import entries, numbered, txns
 from coterie.wire.jute import Record
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
@@ -90,7 +90,7 @@ def show_txns(
 
 def _show_entry(out: Output, entry: bytes, below: str | None, session_id: int | None) -> None:
     try:
-        txn = txns.decode(entry)
+        txn = entries.decode(entry)
     except MarshallingError:
         _, _, zxid, time_ms, kind = numbered.HEADER.unpack_from(entry)
         out.record({"zxid": f"{zxid:#x}", "type": kind, "unknown": True})

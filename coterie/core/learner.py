@@ -25,7 +25,7 @@ from coterie.core.prepare import Write
 from coterie.core.replica import EPOCH_SHIFT, Replica, epoch_of
 from coterie.core.tree import Tree
 from coterie.errors import MarshallingError
-from coterie.wire import peers, txns
+from coterie.wire import entries, peers, txns
 from coterie.wire.numbered import Txn, follows
 from coterie.wire.peers import Kind, Packet
 from coterie.wire.requests import Op
@@ -138,7 +138,7 @@ class Learner:
     def _packet(self, packet: Packet) -> None:
         kind = packet.kind
         if kind == Kind.PROPOSAL and self.stage >= CATCHING_UP:
-            self._proposed(txns.decode(packet.data or b""))
+            self._proposed(entries.decode(packet.data or b""))
         elif kind == Kind.COMMIT and self.stage >= CATCHING_UP:
             self._committed(packet.zxid)
         elif kind == Kind.INFORM and self.stage >= CATCHING_UP:
@@ -329,7 +329,7 @@ class Learner:
         self._apply()
 
     def _informed(self, zxid: int, entry: bytes) -> None:
-        self._proposed(txns.decode(entry))
+        self._proposed(entries.decode(entry))
         if self.failed is None:
             self._committed(zxid)
 

@@ -36,7 +36,7 @@ from coterie.storage.repair import Begin, Cut, Settle, Split, Step, Take, Write,
 from coterie.storage.segment import HEADER, Segment
 from coterie.storage.store import Store
 from coterie.system.files import Files
-from coterie.wire import numbered, txns
+from coterie.wire import entries, numbered
 from coterie.wire.numbered import Txn
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def _lost(
             until = max(until, number)
             if number > zxid:
                 try:
-                    readable[number] = txns.decode(entry)
+                    readable[number] = entries.decode(entry)
                 except MarshallingError:
                     continue
     if until <= zxid:

@@ -18,7 +18,8 @@ from coterie.storage.errors import DamagedLogError, DamagedSnapshotError, Unknow
 from coterie.storage.segment import HEADER, RECORD, RECORD_END, Segment
 from coterie.storage.snapshot import Snapshot
 from coterie.system.files import Files
-from coterie.wire import numbered, txns
+from coterie.wire import numbered
+from coterie.wire.entries import decode
 from coterie.wire.numbered import Txn
 
 VERSION: Final = "version-2"
@@ -99,7 +100,7 @@ def examine_log(files: Files, path: str, next_zxid: int | None = None) -> LogRep
     unknown = ""
     for entry in part.entries():
         try:
-            txn = txns.decode(entry)
+            txn = decode(entry)
         except MarshallingError:
             unknown = unknown or str(UnknownTxnError(path, part.zxid))
             continue
@@ -109,7 +110,7 @@ def examine_log(files: Files, path: str, next_zxid: int | None = None) -> LogRep
     state, reason = _judge(part, next_zxid)
     if unknown and state in (State.WHOLE, State.TORN):
         state, reason = State.UNKNOWN, unknown
-    newest = txns.decode(last) if last else None
+    newest = decode(last) if last else None
     return LogReport(path, state, reason, part.size, part.end, count, first, newest)
 
 
@@ -194,7 +195,7 @@ def entries(
         unsound = part.unsound() if trusting else None
         if unsound is not None and _makes_sense(unsound, zxid):
             yield end, unsound
-            zxid = txns.decode(unsound).zxid
+            zxid = decode(unsound).zxid
             part = Segment(files, path, end + _AROUND + len(unsound))
             part.zxid = zxid
             continue
@@ -211,7 +212,7 @@ def entries(
 
 def _makes_sense(entry: bytes, zxid: int) -> bool:
     try:
-        return numbered.follows(txns.decode(entry).zxid, zxid)
+        return numbered.follows(decode(entry).zxid, zxid)
     except MarshallingError:
         return False
 

@@ -26,7 +26,7 @@ from zlib import adler32
 from coterie.errors import MarshallingError
 from coterie.storage.errors import DamagedLogError, UnknownTxnError
 from coterie.system.files import Files
-from coterie.wire import numbered, txns
+from coterie.wire import entries, numbered
 from coterie.wire.numbered import Txn
 
 HEADER: Final = b"ZKLG" + (2).to_bytes(4, "big") + bytes(8)
@@ -92,7 +92,7 @@ class Segment:
             if self.zxid <= after_zxid:
                 continue
             try:
-                txn = txns.decode(entry)
+                txn = entries.decode(entry)
             except MarshallingError:
                 raise UnknownTxnError(self.path, self.zxid) from None
             yield txn

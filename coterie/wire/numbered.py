@@ -3,7 +3,7 @@
 The encoding is the same in the log and in a PROPOSAL, so a `Txn` carries it along: `encoded` is
 made once, by the server that numbered the txn, often from slices of the client's request. Every
 part of a server reads the fields, so this is a module that mypyc compiles; the bodies are in
-`wire/txns.py`, which it cannot.
+`wire/txns.py`, which it cannot, and `wire/entries.py` reads both.
 """
 
 from __future__ import annotations

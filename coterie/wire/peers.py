@@ -104,7 +104,16 @@ class PacketReader:
     Bytes that wait for the rest of their packet are joined once, however small the pieces.
     """
 
-    __slots__ = ("_data", "_have", "_need", "_parts", "_pos", "data_bytes_max")
+    __slots__ = (
+        "_data",
+        "_have",
+        "_ids",
+        "_ids_bytes",
+        "_need",
+        "_parts",
+        "_pos",
+        "data_bytes_max",
+    )
 
     def __init__(self, data_bytes_max: int) -> None:
         self.data_bytes_max = data_bytes_max
@@ -117,6 +126,9 @@ class PacketReader:
         """How much is unread, in all of it."""
         self._need = 20
         """With less than this there is no whole packet."""
+        self._ids_bytes = b""
+        self._ids: tuple[Id, ...] = ()
+        """The last identities, and their bytes: many clients have the same."""
 
     def feed(self, data: bytes) -> None:
         if self._have:
@@ -188,6 +200,9 @@ class PacketReader:
     def _read_ids(self, start: int) -> tuple[tuple[Id, ...], int] | None:
         """The identities at `start` and where they end, or None until all of them are there."""
         data = self._data
+        known = self._ids_bytes
+        if known and data.startswith(known, start):
+            return self._ids, start + len(known)
         pos = start + 4
         count: int = _INT.unpack_from(data, start)[0]
         if not 0 <= count <= _IDS_MAX:
@@ -207,7 +222,9 @@ class PacketReader:
                 return None
             words.append(data[pos : pos + length].decode("utf-8", "replace"))
             pos += length
-        return tuple(map(Id, words[::2], words[1::2])), pos
+        self._ids_bytes = data[start:pos]
+        self._ids = tuple(map(Id, words[::2], words[1::2]))
+        return self._ids, pos
 
 
 # Bodies of quorum packets -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The bodies of txns, and how a whole one is read (`Txn` itself is in `wire/numbered.py`).
+"""The bodies of txns (a whole one is in `wire/numbered.py`, how it is read in `wire/entries.py`).
 
 A txn is the only thing that changes a znode.
 """
@@ -10,7 +10,7 @@ from typing import Final, Self
 from coterie.errors import MarshallingError
 from coterie.wire.cursor import Reader, read_setting, write_buffer, write_int
 from coterie.wire.jute import Acls, Bool, Buffer, Int, Long, Path, Paths, Record, record
-from coterie.wire.numbered import DIGEST, DIGEST_VERSION, HEADER, Txn
+from coterie.wire.numbered import DIGEST, DIGEST_VERSION
 from coterie.wire.requests import Op
 
 
@@ -117,7 +117,7 @@ class MultiTxn(Record):
             body = Reader(reader.buffer() or b"")
             if kind == Op.MULTI:
                 raise MarshallingError
-            operations.append((kind, _read_body(kind, body)))
+            operations.append((kind, read_body(kind, body)))
         return cls(operations)
 
 
@@ -139,7 +139,8 @@ BODIES: Final[dict[int, type[Record]]] = {
 }
 
 
-def _read_body(kind: int, reader: Reader) -> Record:
+def read_body(kind: int, reader: Reader) -> Record:
+    """The body of a txn of this type. Raises `MarshallingError` for what is none."""
     cls = BODIES.get(kind)
     if cls is None:
         raise MarshallingError
@@ -162,18 +163,3 @@ def _read_create(reader: Reader) -> CreateTxn:
     values = (path[1].read(reader), data[1].read(reader), acl[1].read(reader))
     ephemeral = reader.boolean()
     return CreateTxn(*values, ephemeral, -1 if reader.at_end() else reader.int32())
-
-
-def decode(entry: bytes) -> Txn:
-    """A txn from its log entry or PROPOSAL. Raises `MarshallingError` for what is none."""
-    if len(entry) < HEADER.size:
-        raise MarshallingError
-    session_id, cxid, zxid, time_ms, kind = HEADER.unpack_from(entry)
-    reader = Reader(entry, HEADER.size)
-    body = _read_body(kind, reader)
-    digest = None
-    if not reader.at_end():
-        version, found = DIGEST.unpack(reader.raw(DIGEST.size))
-        if version == DIGEST_VERSION:
-            digest = found
-    return Txn(session_id, cxid, zxid, time_ms, kind, body, digest, encoded=entry)

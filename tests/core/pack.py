@@ -20,7 +20,7 @@ from coterie.core.member import Member
 from coterie.core.tree import Tree
 from coterie.ensemble import Ensemble
 from coterie.values import OPEN_ACL
-from coterie.wire import requests, txns
+from coterie.wire import entries, requests
 from coterie.wire.cursor import Reader
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
@@ -64,7 +64,7 @@ class Disk:
     def recover(self) -> tuple[Tree, int]:
         tree = copy_of(self.snapshot)
         for txn in self.log:
-            tree.apply(txns.decode(txn.encoded))
+            tree.apply(entries.decode(txn.encoded))
         return tree, self.log[-1].zxid if self.log else self.snapshot.zxid
 
 

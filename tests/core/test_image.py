@@ -31,7 +31,7 @@ from coterie.core.tree import Tree
 from coterie.errors import MarshallingError, NoNodeError
 from coterie.paths import CONFIG
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, ACLs, Id
-from coterie.wire import requests, txns
+from coterie.wire import entries, requests
 from coterie.wire.jute import Record
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
@@ -106,7 +106,7 @@ class Leader:
         self.tree.apply(txn)
         self.prepare.applied(txn.zxid)
         assert self.tree.digest_mismatches == 0
-        self.txns.append(txns.decode(txn.encoded))
+        self.txns.append(entries.decode(txn.encoded))
 
 
 def facts(tree: Tree) -> dict[str, object]:

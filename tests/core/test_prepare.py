@@ -29,7 +29,7 @@ from coterie.errors import (
     ZooKeeperError,
 )
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, ACLs, CreateMode, Id, Perms
-from coterie.wire import requests, txns
+from coterie.wire import entries, requests, txns
 from coterie.wire.jute import Record
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
@@ -63,8 +63,8 @@ class Desk:
         txn = self.prepare.txn(write, WALL_MS + self.prepare.zxid)
         self.in_flight.append(txn)
         # What is logged is what was meant.
-        assert txns.decode(txn.encoded).encoded == txn.encoded
-        assert txns.decode(txn.encoded).body.encode() == txn.body.encode()
+        assert entries.decode(txn.encoded).encoded == txn.encoded
+        assert entries.decode(txn.encoded).body.encode() == txn.body.encode()
         return txn
 
     def error(self, op: int, body: Record | bytes, session_id: int = SESSION) -> int:

@@ -12,7 +12,7 @@ from coterie.core.prepare import Change
 from coterie.core.standalone import Standalone
 from coterie.core.tree import Tree
 from coterie.values import CreateMode
-from coterie.wire import requests, txns
+from coterie.wire import entries, requests
 from coterie.wire.requests import Op
 from tests.core.conftest import Alone, create, framed, read
 from tests.golden import packets
@@ -121,7 +121,7 @@ def test_replaying_the_log_gives_the_same_tree(alone: Alone) -> None:
     client.call(Op.CLOSE_SESSION)
     again = Tree()
     for txn in alone.log:
-        again.apply(txns.decode(txn.encoded))
+        again.apply(entries.decode(txn.encoded))
     assert (again.digest, again.zxid, again.digest_mismatches) == (
         alone.tree.digest,
         alone.tree.zxid,

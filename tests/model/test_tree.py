@@ -17,7 +17,7 @@ from coterie.core.znode import node_digest
 from coterie.errors import ZooKeeperError
 from coterie.testing.model import Model, Operation, Result
 from coterie.values import ACL, ANYONE, OPEN_ACL, READ_ACL, ACLs, CreateMode, Id, Perms
-from coterie.wire import requests, txns
+from coterie.wire import entries, requests, txns
 from coterie.wire.cursor import Reader
 from coterie.wire.jute import Record
 from coterie.wire.numbered import Txn
@@ -99,7 +99,7 @@ class TreeMachine(RuleBasedStateMachine):
 
     def number(self, session: int, op: int, payload: bytes, expected: Expected) -> None:
         write = Write(None, session, 1, op, payload, IDS[session])
-        txn = txns.decode(self.prepare.txn(write, self.time_ms).encoded)
+        txn = entries.decode(self.prepare.txn(write, self.time_ms).encoded)
         assert txn.zxid == self.model.zxid
         self.in_flight.append((txn, expected))
 

@@ -9,6 +9,7 @@ from coterie.core.tree import Tree
 from coterie.core.znode import Node
 from coterie.testing.files import Disk, FakeFiles
 from coterie.values import ACL, OPEN_ACL, ACLs, Id
+from coterie.wire.entries import decode
 from coterie.wire.jute import Record
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
@@ -22,7 +23,6 @@ from coterie.wire.txns import (
     MultiTxn,
     SetACLTxn,
     SetDataTxn,
-    decode,
 )
 
 DIRECTORY: Final = "data/version-2"

@@ -13,8 +13,8 @@ from coterie.storage.segment import HEADER, record
 from coterie.storage.store import Store
 from coterie.system.files import OSFiles
 from coterie.testing.files import FakeFiles
+from coterie.wire.entries import decode
 from coterie.wire.numbered import HEADER as TXN_HEADER
-from coterie.wire.txns import decode
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, disk
 

@@ -17,8 +17,8 @@ from coterie.storage.errors import StorageError, StorageFailedError
 from coterie.storage.store import Store
 from coterie.system.files import Files, OSFiles
 from coterie.testing.files import Disk, FakeFiles, HaltedError
+from coterie.wire.entries import decode
 from coterie.wire.numbered import Txn
-from coterie.wire.txns import decode
 from tests.storage.author import DIRECTORY, Author, contents, same
 
 _ENSEMBLE = Ensemble.parse("server.1=a:1:2\nserver.2=b:1:2")

@@ -19,8 +19,8 @@ from coterie.storage.segment import HEADER, RECORD_END
 from coterie.storage.txnlog import TxnLog, needed, padded, segments
 from coterie.system.files import Files, OSFiles
 from coterie.testing.files import Disk, HaltedError
+from coterie.wire.entries import decode
 from coterie.wire.numbered import Txn
-from coterie.wire.txns import decode
 from tests.golden.packets import HERE
 from tests.storage.author import DIRECTORY, Author, disk, remount
 
