@@ -367,6 +367,15 @@ class Config(OverloadConfig):
             "whether nothing can be changed over HTTP; unset: only on a loopback address it can",
         ),
     ] = None
+    admin_telemetry: Annotated[
+        bool,
+        Setting(
+            "admin.telemetry",
+            TRUE_FALSE,
+            "not Apache's: whether what is asked over HTTP makes spans of OpenTelemetry, which "
+            "takes coterie[telemetry]; OTEL_* variables say where they go",
+        ),
+    ] = False
     metrics_provider: Annotated[
         str,
         Setting(

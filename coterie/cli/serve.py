@@ -25,6 +25,8 @@ from coterie.runtime.process import StartError, run
 from coterie.settings import NO_PORT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from coterie.runtime.doors import Inside, Pages
     from coterie.runtime.process import ServerProcess
 
@@ -40,7 +42,11 @@ def serve(file: str | None, data: str, host: str | None, port: int | None) -> in
         config, notices = _configure(file, data, host, port)
         for notice in notices:
             log.info("%s: %s", file, notice)
-        run(config, lambda server: _announce(server, config), _pages)
+        end_spans = _export_spans(config)
+        try:
+            run(config, lambda server: _announce(server, config), _pages)
+        finally:
+            end_spans()
     except (ConfigError, StartError) as error:
         print(f"coterie serve: {error}", file=sys.stderr)
         return 2
@@ -52,6 +58,15 @@ def _pages(inside: Inside) -> Pages:
     from coterie.console.site import pages
 
     return pages(inside)
+
+
+def _export_spans(config: Config) -> Callable[[], None]:
+    """Gives what is to be done at the end."""
+    if not (config.admin_enabled and config.admin_telemetry):
+        return lambda: None
+    from coterie.cli.serve_spans import export_spans
+
+    return export_spans(None if config.ensemble is None else str(config.server_id))
 
 
 def _configure(

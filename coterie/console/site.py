@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from coterie.client.client import Client, connect
 from coterie.console.access import Access, Identity, is_loopback
 from coterie.console.app import make_app
 from coterie.console.backup import Backup
-from coterie.console.clients import Clients
+from coterie.console.clients import Clients, MakeClient
 from coterie.console.connections import Connections
 from coterie.console.members import Members, Place, places
 from coterie.console.operations import Operations
@@ -29,6 +30,8 @@ from coterie.settings import NO_PORT
 
 if TYPE_CHECKING:
     from ssl import SSLContext
+
+    from starlette.types import ASGIApp
 
     from coterie.config import Config
     from coterie.runtime.doors import Inside
@@ -45,9 +48,15 @@ class Site:
     """One port's pages, and the clients behind them."""
 
     def __init__(
-        self, routes: list[BaseRoute], access: Access, idle_s: float, clients: Clients | None
+        self,
+        routes: list[BaseRoute],
+        access: Access,
+        idle_s: float,
+        clients: Clients | None,
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
     ) -> None:
-        self._connections = Connections(make_app(routes, access), idle_s)
+        app = make_app(routes, access)
+        self._connections = Connections(app if around is None else around(app), idle_s)
         self._clients = clients
 
     def protocol(self) -> asyncio.Protocol:
@@ -93,7 +102,13 @@ def pages(inside: Inside) -> Site:
     def tls_of_others() -> SSLContext | None:
         return None if inside.tls is None else inside.tls.others()
 
-    clients = Clients(make)
+    around: Callable[[ASGIApp], ASGIApp] | None = None
+    make_client: MakeClient = make
+    if config.admin_telemetry:
+        from coterie.console import tracing
+
+        around, make_client = tracing.Traced, tracing.of_traced(make)
+    clients = Clients(make_client)
     views = Views(Members(find, tls_of_others), access, partial(_own_shown, inside), inside)
     routes = [
         *Operations(inside, access, Backup(inside, clients)).routes(),
@@ -101,7 +116,7 @@ def pages(inside: Inside) -> Site:
         *views.routes(),
         *Trail(inside, access, clients).routes(),
     ]
-    return Site([*routes], access, idle_s, clients)
+    return Site([*routes], access, idle_s, clients, around)
 
 
 def client_of(hosts: str, identity: Identity | None, *, tls: SSLContext | None = None) -> Client:
