@@ -6,11 +6,9 @@ Rules:
 - a watch event is put into a connection's output before any reply that shows the change;
 - work is paid for by the chunk that came, not by the request; getData of an open znode is
   answered in the loop that cuts the frames, everything else through a table.
-A write is handed to `submit`; whoever numbers and logs it calls `commit`, in zxid order. Whether
-a session may be taken up again is asked of `revalidate`, if that is set: a learner's leader knows.
-While the server is shut, or serves reads only, it still answers four-letter words. Where it is
-demanded that clients prove who they are, nothing else is taken from one that has not, not even a
-ping.
+A write is handed to `submit`; whoever numbers and logs it calls `commit`, in zxid order. How a
+connection comes to its session is in `strangers.py`. Where it is demanded that clients prove who
+they are, nothing else is taken from one that has not, not even a ping.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ from typing import Final
 from coterie.config import Config
 from coterie.core import audit
 from coterie.core import connection as connections
-from coterie.core import sessions as session_rules
 from coterie.core.acl import AccessControl
 from coterie.core.answer import Answers, changed, parts
 from coterie.core.budget import Budget
@@ -32,6 +29,7 @@ from coterie.core.prepare import Write
 from coterie.core.remarks import Remarks
 from coterie.core.sessions import Session, Sessions
 from coterie.core.stats import LAST_OP, Stats
+from coterie.core.strangers import Strangers
 from coterie.core.throttle import Throttle
 from coterie.core.tree import Event, Outcome, Tree
 from coterie.core.watches import ONE_SHOT, Watches
@@ -46,10 +44,9 @@ from coterie.errors import (
 from coterie.values import OPEN_ACL, Perms
 from coterie.wire import requests
 from coterie.wire.cursor import Reader
-from coterie.wire.framing import HEADER, LENGTH
+from coterie.wire.framing import HEADER
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import PING_XID, REPLY_HEADER, TABLE, Op, reply
-from coterie.wire.txns import CreateSessionTxn
 
 _REPLY: Final = REPLY_HEADER.pack
 _HEADER: Final = HEADER.unpack_from
@@ -89,25 +86,19 @@ class Server:
         """Requests that came and are not answered: writes in flight and what waits for them."""
         self.serving = True
         """Whether there is a role to serve in."""
-        self.admits = True
-        """Whether clients are let in: a leader may leave them to its followers."""
         self.read_only = False
         """Whether only those are let in who said that they can do with reads."""
         self._submit = submit
-        self._revalidate: Callable[[Connection, int, int], None] | None = None
         self._through = _FROM_CLIENTS
         """The opcodes that go through the log, or at least to the leader."""
-        self._timeout_min_ms = config.min_session_timeout_ms
-        self._timeout_max_ms = config.max_session_timeout_ms
         self._frame_bytes_max = config.frame_bytes_max
         self._budget = Budget(config, self.stats, self.remarks)
         self._outstanding_max = self._budget.all_max
         self._own_max = self._budget.own_max
         self._own_bytes_max = self._budget.own_bytes_max
-        self._stranger_ms = config.sessionless_timeout_ms
         self._audits = config.audit_enabled
         self._demands = bool(self.gate.demanded)
-        self._strangers: dict[Connection, None] = {}
+        self._strangers = Strangers(config, self, submit)
         self._answers = Answers(tree, self.watches, access, self._budget.unread_bytes_max)
         self._next_number = 1
 
@@ -128,10 +119,9 @@ class Server:
         self.tree = tree
         self.sessions = sessions
         self.serving = True
-        self.admits = admits
         self.read_only = read_only
         self._submit = submit
-        self._revalidate = revalidate
+        self._strangers.open(submit, revalidate, admits)
         self._through = _FROM_CLIENTS | {Op.SYNC} if sync_goes_through else _FROM_CLIENTS
         self._answers = Answers(tree, self.watches, self.access, self._budget.unread_bytes_max)
 
@@ -156,7 +146,7 @@ class Server:
         )
         self._next_number += 1
         self.connections[connection] = None
-        self._strangers[connection] = None
+        self._strangers.waiting[connection] = None
         return connection
 
     def disconnected(self, connection: Connection) -> None:
@@ -166,7 +156,7 @@ class Server:
         connection.gone = True
         connection.hold |= connections.HOLD_CLOSED
         self.connections.pop(connection, None)
-        self._strangers.pop(connection, None)
+        self._strangers.waiting.pop(connection, None)
         self.stats.gone += 1
         self._budget.forget(connection)
         self.watches.forget(connection)
@@ -187,12 +177,7 @@ class Server:
     def tick(self, now_ms: float) -> None:
         """Time has passed: close connections that have not said who they are."""
         self.now_ms = now_ms
-        while self._strangers:
-            stranger = next(iter(self._strangers))
-            if now_ms - stranger.opened_ms < self._stranger_ms:
-                break
-            self.stats.strangers_closed += 1
-            self._close(stranger)
+        self._strangers.tick(now_ms)
 
     def receive(self, connection: Connection, data: bytes, now_ms: float) -> None:
         """Bytes have come. Replies to what can be answered now are in the connection's `out`."""
@@ -205,7 +190,7 @@ class Server:
             chunk = connection.framing.feed(data)
             if not chunk:
                 return
-            pos = self._greet(connection, chunk) if connection.session is None else 0
+            pos = self._strangers.greet(connection, chunk) if connection.session is None else 0
             if self._demands and connection.session is not None and not connection.hold:
                 pos = self._prove(connection, connection.session, chunk, pos)
             if connection.session is not None and not connection.hold:
@@ -232,115 +217,6 @@ class Server:
         if not connection.hold and connection.backlog:
             data, connection.backlog = connection.backlog, b""
             self.receive(connection, data, now_ms)
-
-    def _greet(self, connection: Connection, chunk: bytes) -> int:
-        """The first packet: a four-letter word or a ConnectRequest. Returns what it took."""
-        if len(chunk) < 4:
-            return 0
-        answer = self.words(chunk) if self.words is not None else None
-        if answer is not None:
-            connection.received += 1
-            connection.out.append(answer)
-            self._close(connection)
-            return len(chunk)
-        length: int = LENGTH.unpack_from(chunk)[0]
-        if not 0 <= length <= self._frame_bytes_max:
-            raise MarshallingError
-        if len(chunk) < 4 + length:
-            return 0
-        self._connect(connection, Reader(chunk, 4, 4 + length))
-        return 4 + length
-
-    def _connect(self, connection: Connection, reader: Reader) -> None:
-        request = requests.ConnectRequest.read(reader)
-        connection.read_only_known = not reader.at_end()
-        connection.received += 1
-        self.stats.received += 1
-        asks_read_only = connection.read_only_known and reader.boolean()
-        if not (self.serving and self.admits):
-            self._close(connection)
-            return
-        throttle = self.throttle
-        weight = throttle.renewed_weight if request.session_id else throttle.new_weight
-        if not throttle.admits(weight, self.now_ms):
-            self.stats.rejected += 1
-            self._remark("throttled", f"turning away {connection}: too many ask for sessions")
-            self._close(connection)
-            return
-        self.stats.greeted += 1
-        if self.read_only and not asks_read_only:
-            self._close(connection)
-            return
-        if request.last_zxid_seen > self.tree.zxid:
-            seen, zxid = request.last_zxid_seen, self.tree.zxid
-            line = f"it has seen zxid {seen:#x} and this server only {zxid:#x}"
-            self._remark("zxid", f"closing {connection}: {line}")
-            self._close(connection)
-            return
-        timeout_ms = min(max(request.timeout_ms, self._timeout_min_ms), self._timeout_max_ms)
-        connection.hold |= connections.HOLD_CONNECT
-        if request.session_id == 0:
-            session_id = self.sessions.new_id()
-            body = CreateSessionTxn(timeout_ms).encode()
-            write = Write(
-                connection, session_id, 0, Op.CREATE_SESSION, body, connection.ids, self.now_ms
-            )
-            self.outstanding += 1
-            connection.fifo.append(write)
-            try:
-                self._submit(write)
-            except ZooKeeperError as error:
-                self.refuse(write, error)
-        elif request.password != session_rules.password(request.session_id):
-            self._welcome(connection, None)
-        elif self._revalidate is not None:
-            self._revalidate(connection, request.session_id, timeout_ms)
-        else:
-            self.revalidated(connection, request.session_id, timeout_ms)
-
-    def revalidated(self, connection: Connection, session_id: int, timeout_ms: int) -> None:
-        """Let a connection have the session that it asks for, if there is such a session."""
-        if connection.gone:
-            return
-        session = self.sessions.by_id.get(session_id)
-        if session is None or session.closing:
-            self._welcome(connection, None)
-            return
-        self.drop_session(session)
-        self.stats.renewed += 1
-        session.owner = None
-        self.sessions.retime(session, timeout_ms, self.now_ms)
-        self._welcome(connection, session)
-
-    def admit(self, write: Write, session: Session) -> None:
-        """Let in a client whose session needs no txn."""
-        connection = write.connection
-        assert connection is not None
-        connection.fifo.remove(write)
-        self.outstanding -= 1
-        self._welcome(connection, session)
-
-    def _welcome(self, connection: Connection, session: Session | None) -> None:
-        """Send the ConnectResponse; without a session it says that there is none any more."""
-        if session is None:
-            body = requests.ConnectResponse(0, 0, 0, bytes(16)).encode()
-        else:
-            proof = session_rules.password(session.id)
-            body = requests.ConnectResponse(0, session.timeout_ms, session.id, proof).encode()
-        if connection.read_only_known:
-            body += b"\1" if self.read_only else b"\0"
-        connection.out.append(LENGTH.pack(len(body)) + body)
-        self.stats.sent += 1
-        self._touch(connection)
-        self._strangers.pop(connection, None)
-        if session is None:
-            self._close(connection)
-            return
-        session.connection = connection
-        connection.session = session
-        connection.answered("SESS", 0, self.tree.zxid, self.now_ms, 0, 1)
-        connection.hold &= ~connections.HOLD_CONNECT
-        self.effects.resumes.append(connection)
 
     def _prove(self, connection: Connection, session: Session, chunk: bytes, pos: int) -> int:
         """Take the frames from `pos` on of a client that has to prove who it is before it is
@@ -578,7 +454,7 @@ class Server:
             self._close(connection)
             return
         if txn.type == Op.CREATE_SESSION:
-            self._welcome(connection, self.sessions.by_id.get(txn.session_id))
+            self._strangers.welcome(connection, self.sessions.by_id.get(txn.session_id))
             return
         self._reply(connection, write, outcome)
         self._drain(connection)
@@ -593,7 +469,7 @@ class Server:
             assert connection.fifo[0] is write
             connection.fifo.popleft()
             self._read(connection, write.cxid, write.op, Reader(write.payload))
-            self._touch(connection)
+            self.touch(connection)
             self._drain(connection)
         self._relieve()
 
@@ -607,7 +483,7 @@ class Server:
         else:
             body = changed(write.op, outcome)
             connection.out.append(_REPLY(16 + len(body), write.cxid, zxid, 0) + body)
-        self._touch(connection)
+        self.touch(connection)
         latency_ms = int(self.now_ms - write.arrived_ms)
         self.stats.answered(write.op, latency_ms, 1)
         connection.answered(LAST_OP[write.op], write.cxid, zxid, self.now_ms, latency_ms, 1)
@@ -620,7 +496,7 @@ class Server:
         the state before it, taken or not, and who would be owed too much is cut off."""
         fifo, out = connection.fifo, connection.out
         if hurry:
-            self._touch(connection)
+            self.touch(connection)
             connection.turn_bytes = sum(map(len, out))
         while fifo and not isinstance(fifo[0], Write):
             if connection.hold & connections.HOLD_OUTPUT and not hurry:
@@ -634,7 +510,7 @@ class Server:
             if entry is None:
                 self._close(connection)
                 break
-            self._touch(connection)
+            self.touch(connection)
             before = len(out)
             if isinstance(entry, tuple):
                 xid, op, payload = entry
@@ -664,7 +540,7 @@ class Server:
                     continue
                 frame = frame or requests.notification(event, path, zxid)
                 watcher.out.append(frame)
-                self._touch(watcher)
+                self.touch(watcher)
 
     def _end_session(self, session_id: int) -> None:
         session = self.sessions.forget(session_id)
@@ -676,7 +552,8 @@ class Server:
         if all(write.op != Op.CLOSE_SESSION for write in writes):
             self._close(connection)
 
-    def _touch(self, connection: Connection) -> None:
+    def touch(self, connection: Connection) -> None:
+        """Have what is in a connection's `out` sent at the end of this turn."""
         if not connection.touched:
             connection.touched = True
             connection.turn_bytes = 0
@@ -687,11 +564,19 @@ class Server:
         if not connection.hold & connections.HOLD_CLOSED:
             connection.hold |= connections.HOLD_CLOSED
             connection.backlog = b""
-            self._strangers.pop(connection, None)
+            self._strangers.waiting.pop(connection, None)
             self.effects.closes.append(connection)
 
+    def revalidated(self, connection: Connection, session_id: int, timeout_ms: int) -> None:
+        """Who was asked knows now whether a client may have its session."""
+        self._strangers.revalidated(connection, session_id, timeout_ms)
+
+    def admit(self, write: Write, session: Session) -> None:
+        """Let in a client whose session needs no txn."""
+        self._strangers.admit(write, session)
+
     def turn_away(self, connection: Connection) -> None:
-        """Close a connection that has asked for a session in vain."""
+        """Close a connection that gets no session."""
         self._close(connection)
 
     def drop_session(self, session: Session) -> None:

@@ -221,75 +221,6 @@ def test_watches_go_with_the_connection_and_not_with_the_session(alone: Alone) -
     assert old.events() == new.events() == []
 
 
-# Sessions at the door
-
-
-@pytest.mark.parametrize(("read_only", "length"), [(b"", 36), (b"\0", 37), (b"\1", 37)])
-def test_the_answer_has_a_read_only_byte_if_the_question_had(
-    alone: Alone, read_only: bytes, length: int
-) -> None:
-    client = alone.stranger()
-    hello = requests.ConnectRequest(0, 0, 400, 0, bytes(16)).encode()
-    client.say(framed(hello + read_only))
-    for txn in alone.member.take().appends:
-        alone.member.synced(txn.zxid, alone.now_ms)
-    (answer,) = client.connection.out
-    assert len(answer) == 4 + length
-    assert answer[40:] == b"\0" * (length - 36)
-
-
-def test_what_is_sent_behind_the_hello_waits_for_the_session(slow: Alone) -> None:
-    client = slow.stranger()
-    hello = framed(requests.ConnectRequest(0, 0, 400, 0, bytes(16)).encode() + b"\0")
-    client.say(hello + client.frame(Op.CREATE, create(b"/a")))
-    client.say(client.frame(Op.EXISTS, read(b"/a"))[:7])
-    client.send(Op.PING, xid=-2)
-    slow.turn()
-    assert [txn.type for txn in slow.asked] == [Op.CREATE_SESSION]
-    slow.sync()
-    assert client.greeted
-    assert [txn.type for txn in slow.asked] == [Op.CREATE]
-
-
-def test_a_client_that_has_seen_more_than_the_server_is_turned_away(alone: Alone) -> None:
-    alone.client()
-    late = alone.client(seen_zxid=2)
-    assert late.closed
-    assert not late.greeted
-    assert any("0x2" in note for note in alone.notes)
-    assert not alone.client(seen_zxid=1).closed
-
-
-def test_a_stranger_has_its_time_and_no_more(make_alone: Callable[..., Alone]) -> None:
-    alone = make_alone(sessionless_timeout_ms=1000)
-    stranger = alone.stranger()
-    alone.tick(500)
-    later, known = alone.stranger(), alone.client(timeout_ms=2000)
-    alone.tick(499)
-    assert not stranger.closed
-    alone.tick(1)
-    assert stranger.closed
-    assert not later.closed
-    alone.tick(500)
-    assert later.closed
-    assert not known.closed
-
-
-def test_four_letter_words_are_asked_of_strangers_only(alone: Alone) -> None:
-    alone.member.server.words = lambda chunk: b"imok" if chunk == b"ruok" else None
-    asker = alone.stranger()
-    asker.say(b"ru")
-    asker.say(b"ok")
-    assert asker.connection.out == [b"imok"]
-    assert alone.member.take().closes == [asker.connection]
-    alone.clients.remove(asker)
-    client = alone.client()
-    client.say(b"ruok")
-    alone.turn()
-    assert client.closed
-    assert client.heard == []
-
-
 # Ends
 
 
@@ -327,18 +258,6 @@ def test_a_write_whose_client_is_gone_is_done_all_the_same(pair: tuple[Client, C
         struct.pack(">i", 6)
     )
     assert one.alone.member.server.outstanding == 0
-
-
-def test_a_client_that_goes_before_it_has_its_session_leaves_one(slow: Alone) -> None:
-    client = slow.stranger()
-    client.connect(timeout_ms=200)
-    client.gone()
-    slow.sync()
-    assert slow.member.server.outstanding == 0
-    assert len(slow.tree.sessions) == 1
-    slow.tick(300)
-    slow.sync()
-    assert slow.tree.sessions == {}
 
 
 # Authentication
@@ -438,11 +357,6 @@ def test_a_packet_that_can_be_none_ends_the_connection(
     alone.turn()
     assert client.closed
     assert client.heard == []
-    stranger = alone.stranger()
-    stranger.say(struct.pack(">i", length) + b"12345678")
-    alone.turn()
-    # A stranger may yet send what makes a ConnectRequest of this length, up to the limit.
-    assert stranger.closed
 
 
 def test_a_packet_may_be_as_long_as_the_limit(make_alone: Callable[..., Alone]) -> None:
