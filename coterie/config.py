@@ -161,6 +161,7 @@ def parse(text: str, dynamic: str | None = None) -> tuple[Config, list[str]]:
     _check_bounds(config, reading.lines)
     _check_access(config, reading.lines)
     _check_pages(config, reading)
+    _check_metrics(config, reading.lines)
     _check_members_access(config, reading.lines)
     seats = config.ensemble.seats.values() if config.ensemble else ()
     plain = config.client_port != NO_PORT and not config.client_port_address
@@ -551,6 +552,22 @@ def _check_pages(config: Config, reading: _Reading) -> None:
             )
     if reason is not None:
         raise ConfigError(reason, key=key, line=reading.lines.get(attribute))
+
+
+def _check_metrics(config: Config, lines: dict[str, int]) -> None:
+    """That metrics are had by TLS where that is asked for, as Apache's server checks it."""
+    if not config.exports_metrics or config.metrics_tls_port is None:
+        return
+    prefix = "metricsProvider.ssl."
+    if config.metrics_key_store is None:
+        key, attribute = "metricsProvider.httpsPort", "metrics_tls_port"
+        reason = f"there is no certificate: it takes {prefix}keyStore.location"
+    elif config.metrics_client_auth and config.metrics_trust_store is None:
+        key, attribute = f"{prefix}need.client.auth", "metrics_client_auth"
+        reason = f"is true if it is not set, and there is no {prefix}trustStore.location"
+    else:
+        return
+    raise ConfigError(reason, key=key, line=lines.get(attribute))
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

@@ -26,12 +26,12 @@ def _of_members(key: str, kind: Kind, meaning: str) -> Setting:
     return Setting(key, kind, meaning, of_ensemble=True)
 
 
-_KEY_STORE: Final = "the file with the certificate, what is between it and the CA, and the key"
-_TRUST_STORE: Final = "the file with the certificates of CAs"
+KEY_STORE: Final = "the file with the certificate, what is between it and the CA, and the key"
+TRUST_STORE: Final = "the file with the certificates of CAs"
 _PASSWORD_PATH: Final = "a file that has that password, instead"
 _VERSION: Final = "the version to speak where enabledProtocols is unset; TLS: 1.2 and 1.3"
-_VERSIONS: Final = "the versions to speak, with commas between them"
-_SUITES: Final = (
+VERSIONS: Final = "the versions to speak, with commas between them"
+CIPHER_SUITES: Final = (
     "cipher suites by Java's names, with commas between them; those of TLS 1.3 cannot be chosen "
     "among; unset: Python's"
 )
@@ -56,7 +56,7 @@ class TLSConfig:
         Setting("client.portUnification", TRUE_FALSE, "whether clientPort takes TLS as well"),
     ] = False
     client_key_store: Annotated[
-        str | None, Setting("ssl.keyStore.location", TEXT, f"for clients: {_KEY_STORE}")
+        str | None, Setting("ssl.keyStore.location", TEXT, f"for clients: {KEY_STORE}")
     ] = None
     client_key_password: Annotated[
         str | None, Setting("ssl.keyStore.password", TEXT, "the password of that file")
@@ -68,7 +68,7 @@ class TLSConfig:
         str | None, Setting("ssl.keyStore.type", STORE, "of no use: its contents tell")
     ] = None
     client_trust_store: Annotated[
-        str | None, Setting("ssl.trustStore.location", TEXT, f"for clients: {_TRUST_STORE}")
+        str | None, Setting("ssl.trustStore.location", TEXT, f"for clients: {TRUST_STORE}")
     ] = None
     client_trust_password: Annotated[
         str | None, Setting("ssl.trustStore.password", TEXT, "the password of that file")
@@ -88,10 +88,11 @@ class TLSConfig:
     ] = "TLS"
     client_tls_versions: Annotated[
         tuple[str, ...] | None,
-        Setting("ssl.enabledProtocols", TLS_VERSIONS, f"for clients: {_VERSIONS}"),
+        Setting("ssl.enabledProtocols", TLS_VERSIONS, f"for clients: {VERSIONS}"),
     ] = None
     client_cipher_suites: Annotated[
-        tuple[str, ...] | None, Setting("ssl.ciphersuites", SUITES, f"for clients: {_SUITES}")
+        tuple[str, ...] | None,
+        Setting("ssl.ciphersuites", SUITES, f"for clients: {CIPHER_SUITES}"),
     ] = None
     client_handshake_ms: Annotated[
         int, Setting("ssl.handshakeDetectionTimeoutMillis", MS, f"for clients: {_TIMEOUT}")
@@ -118,7 +119,7 @@ class TLSConfig:
     ] = False
     quorum_key_store: Annotated[
         str | None,
-        _of_members("ssl.quorum.keyStore.location", TEXT, f"for members: {_KEY_STORE}"),
+        _of_members("ssl.quorum.keyStore.location", TEXT, f"for members: {KEY_STORE}"),
     ] = None
     quorum_key_password: Annotated[
         str | None,
@@ -133,7 +134,7 @@ class TLSConfig:
     ] = None
     quorum_trust_store: Annotated[
         str | None,
-        _of_members("ssl.quorum.trustStore.location", TEXT, f"for members: {_TRUST_STORE}"),
+        _of_members("ssl.quorum.trustStore.location", TEXT, f"for members: {TRUST_STORE}"),
     ] = None
     quorum_trust_password: Annotated[
         str | None,
@@ -157,11 +158,11 @@ class TLSConfig:
     ] = "TLS"
     quorum_tls_versions: Annotated[
         tuple[str, ...] | None,
-        _of_members("ssl.quorum.enabledProtocols", TLS_VERSIONS, f"for members: {_VERSIONS}"),
+        _of_members("ssl.quorum.enabledProtocols", TLS_VERSIONS, f"for members: {VERSIONS}"),
     ] = None
     quorum_cipher_suites: Annotated[
         tuple[str, ...] | None,
-        _of_members("ssl.quorum.ciphersuites", SUITES, f"for members: {_SUITES}"),
+        _of_members("ssl.quorum.ciphersuites", SUITES, f"for members: {CIPHER_SUITES}"),
     ] = None
     quorum_handshake_ms: Annotated[
         int,

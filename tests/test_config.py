@@ -25,6 +25,10 @@ LEAST = "dataDir=/data\nclientPort=2181\nclientPortAddress=::\n"
 LIMITS = "initLimit=10\nsyncLimit=5\n"
 LINES = "".join(f"server.{id}=host{id}:2888:3888\n" for id in (1, 2, 3))
 MEMBER = LEAST + LIMITS + LINES
+_METRICS = (
+    "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\n"
+)
+_CERTIFIED = f"{_METRICS}metricsProvider.httpsPort=4443\nmetricsProvider.ssl.keyStore.location=a\n"
 
 
 def setting(line: str) -> Config:
@@ -142,6 +146,20 @@ def test_one_line(line: str, attribute: str, value: object) -> None:
             "admin.needClientAuth=true\nadmin.forceHttps=true\nssl.keyStore.location=a",
             "line 4: admin.needClientAuth: there is no ssl.trustStore.location to check",
         ),
+        (
+            f"{_METRICS}metricsProvider.httpsPort=4443",
+            "line 5: metricsProvider.httpsPort: there is no certificate: it takes metricsProvider",
+        ),
+        (
+            _CERTIFIED,
+            "metricsProvider.ssl.need.client.auth: is true if it is not set, and there is no met",
+        ),
+        (
+            f"{_CERTIFIED}metricsProvider.ssl.need.client.auth=true",
+            "line 7: metricsProvider.ssl.need.client.auth: is true",
+        ),
+        ("metricsProvider.ssl.trustStore.type=JKS", "'JKS' is not PEM or PKCS12 (keytool"),
+        ("metricsProvider.ssl.enabledProtocols=TLSv1.1", "'TLSv1.1' is not TLSv1.2 and"),
         ("ssl.keyStore.type=JKS", "'JKS' is not PEM or PKCS12 (keytool"),
         ("ssl.clientAuth=maybe", "'maybe' is not need, want or none"),
         ("ssl.enabledProtocols=TLSv1.1", "'TLSv1.1' is not TLSv1.2 and TLSv1.3"),
@@ -221,6 +239,31 @@ def test_an_error_tells_its_parts_apart() -> None:
 
 
 # --- what is said
+
+
+def test_metrics_by_tls_are_set_by_apaches_names() -> None:
+    """Those of `PrometheusMetricsProvider`, each with `metricsProvider.` before it."""
+    ssl = "metricsProvider.ssl."
+    config, said = parse(
+        f"{LEAST}{_METRICS}metricsProvider.httpsPort=4443\n"
+        f"{ssl}keyStore.location=a.pem\n{ssl}keyStore.password=b\n{ssl}keyStore.type=PEM\n"
+        f"{ssl}trustStore.location=c.p12\n{ssl}trustStore.password=d\n"
+        f"{ssl}trustStore.type=PKCS12\n{ssl}need.client.auth=false\n"
+        f"{ssl}want.client.auth=false\n{ssl}enabledProtocols=TLSv1.2,TLSv1.3\n"
+        f"{ssl}ciphersuites=TLS_AES_128_GCM_SHA256\n"
+    )
+    assert said == []
+    assert (config.metrics_tls_port, config.metrics_port) == (4443, None)
+    assert (config.metrics_key_store, config.metrics_key_password) == ("a.pem", "b")
+    assert (config.metrics_trust_store, config.metrics_trust_password) == ("c.p12", "d")
+    assert not config.metrics_client_auth
+    assert not config.metrics_wants_client_auth
+    assert config.metrics_tls_versions == ("TLSv1.2", "TLSv1.3")
+    assert config.metrics_cipher_suites == ("TLS_AES_128_GCM_SHA256",)
+
+
+def test_metrics_without_a_certificate_are_fine_where_there_are_none() -> None:
+    assert not setting("metricsProvider.httpsPort=4443").exports_metrics
 
 
 def test_a_file_without_an_address_listens_everywhere_and_says_so() -> None:

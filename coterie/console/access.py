@@ -5,8 +5,9 @@ Rules:
   elsewhere by any address, or by a name that is known here. A name that somebody else points at
   this machine opens nothing (DNS rebinding): an address cannot be pointed elsewhere;
 - what changes something bears the header `X-Requested-By`, which no page of another site can send
-  without asking first, and the answer to that question is no (CSRF). A browser that says itself
-  that another site asks is believed;
+  without asking first, and the answer to that question is no (CSRF). Who asks as Apache's admin
+  commands are asked (`Authorization: digest user:password`) need not: a browser sends that of
+  itself as little. A browser that says itself that another site asks is believed;
 - a port that is read-only refuses every change.
 """
 
@@ -92,7 +93,7 @@ class Access:
             origin is not None and origin.partition("://")[2].lower() != host.lower()
         ):
             raise Problem(403, "a page of another site may not change anything here")
-        if method not in READS and ASKED_BY not in headers:
+        if method not in READS and ASKED_BY not in headers and not _is_apaches(headers):
             raise Problem(403, "what changes something needs the header X-Requested-By")
 
     def check_write(self) -> None:
@@ -107,8 +108,7 @@ def identity(headers: Headers) -> Identity | None:
     if given is None:
         return None
     scheme, _, encoded = given.partition(" ")
-    if scheme.lower() == "digest" and "=" not in encoded.partition(":")[0]:
-        # As Apache's admin commands have it: not the Digest of HTTP, which names its parts.
+    if _is_apaches(headers):
         return _user(encoded.strip())
     if scheme.lower() != "basic":
         raise Problem(401, "only HTTP Basic is understood: a user and a password of digest")
@@ -117,6 +117,13 @@ def identity(headers: Headers) -> Identity | None:
     except ValueError:  # no base64, no ASCII, or no UTF-8
         raise Problem(401, "the credentials cannot be read") from None
     return _user(text)
+
+
+def _is_apaches(headers: Headers) -> bool:
+    """Whether who asks says so as for Apache's admin commands: not by the Digest of HTTP, which
+    names its parts."""
+    scheme, _, named = headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "digest" and "=" not in named.partition(":")[0]
 
 
 def _user(text: str) -> Identity:

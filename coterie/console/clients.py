@@ -47,6 +47,10 @@ class Clients:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def sessions(self) -> set[int]:
+        """The sessions that these clients have, as their servers know them."""
+        return {kept.client.session.id for kept in self._kept.values()}
+
     @asynccontextmanager
     async def of(self, identity: Identity | None) -> AsyncIterator[Client]:
         """A connected client of that identity, for the time of a block.

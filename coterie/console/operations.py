@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 
     from coterie.console.access import Access
     from coterie.console.backup import Backup
+    from coterie.console.shedding import Shedding
     from coterie.runtime.doors import Inside
 
 
 class Operations:
     """The pages of one server about itself."""
 
-    def __init__(self, inside: Inside, access: Access, backup: Backup | None = None) -> None:
+    def __init__(
+        self,
+        inside: Inside,
+        access: Access,
+        backup: Backup | None = None,
+        shedding: Shedding | None = None,
+    ) -> None:
         self._backup = backup
+        self._shedding = shedding
         self._inside = inside
         self._access = access
         self._url = inside.config.admin_command_url
@@ -64,6 +72,8 @@ class Operations:
         posted = request.method == "POST"
         if name in NAMES and not posted and self._backup is not None and self._backup.enabled:
             return await self._backup.snapshot(request)
+        if name in pages.SHED and posted and self._shedding is not None:
+            return await self._shedding.shed(request)
         if pages.PRIMARY.get(name) in pages.RESETS and request.method == "GET":
             self._access.check(request.method, request.headers, changes=True)
             self._access.check_write()

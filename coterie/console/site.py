@@ -22,11 +22,13 @@ from coterie.console.connections import Connections
 from coterie.console.members import Members, Place, places
 from coterie.console.operations import Operations
 from coterie.console.problems import Problem
+from coterie.console.shedding import Shedding
 from coterie.console.trail import Trail
 from coterie.console.views import Views
 from coterie.console.znodes import Znodes
 from coterie.ensemble import Endpoint
 from coterie.settings import NO_PORT
+from coterie.system.clock import dice
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -110,8 +112,10 @@ def pages(inside: Inside) -> Site:
         around, make_client = tracing.Traced, tracing.of_traced(make)
     clients = Clients(make_client)
     views = Views(Members(find, tls_of_others), access, partial(_own_shown, inside), inside)
+    backup = Backup(inside, clients)
+    shedding = Shedding(inside, access, clients, dice())
     routes = [
-        *Operations(inside, access, Backup(inside, clients)).routes(),
+        *Operations(inside, access, backup, shedding).routes(),
         *Znodes(clients, access).routes(),
         *views.routes(),
         *Trail(inside, access, clients).routes(),

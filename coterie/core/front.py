@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from coterie.config import Config
 from coterie.core.authority import access_control
 from coterie.core.connection import Connection
@@ -78,6 +80,12 @@ class Front:
 
     def disconnected(self, connection: Connection) -> None:
         self.server.disconnected(connection)
+
+    def shed(self, connections: Sequence[Connection]) -> None:
+        """Close connections, as soon as what is answered is sent: their clients are to come back
+        at other servers, with their sessions."""
+        for connection in connections:
+            self.server.turn_away(connection)
 
     def tick(self, now_ms: float, wall_ms: int) -> None:
         """Time has passed: the first event of every turn."""

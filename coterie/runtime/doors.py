@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from coterie.admin.commands import Status
 from coterie.config import Config
@@ -24,6 +24,7 @@ from coterie.system import transport
 if TYPE_CHECKING:
     from socket import socket
 
+    from coterie.core.connection import Connection
     from coterie.runtime.tls import ItselfTLS
     from coterie.system.handshakes import Secure
 
@@ -31,7 +32,6 @@ log = logging.getLogger("coterie.server")
 
 PORT: Final = 8080
 _BACKLOG: Final = 64
-_PROMETHEUS: Final = "PrometheusMetricsProvider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Inside:
     metrics_only: bool
     tls: ItselfTLS | None = None
     """How the pages connect to a server that takes clients by TLS alone."""
+    shed: Callable[[Sequence[Connection]], None] | None = None
+    """Closes connections of clients, whose sessions live on."""
 
 
 class Pages(Protocol):
@@ -65,26 +67,51 @@ class _Listening(Protocol):
 MakePages = Callable[[Inside], Pages]
 
 
-def bind(config: Config) -> list[tuple[socket, bool]]:
-    """The listening sockets, and whether each is for metrics alone. Raises `PortTakenError`."""
-    found: list[tuple[socket, bool]] = []
+class Bound(NamedTuple):
+    """A listening socket."""
+
+    listener: socket
+    metrics_only: bool
+    secure: Secure | None
+    """How handshakes are done there, if at all."""
+
+
+def bind(
+    config: Config, of_pages: Secure | None = None, of_metrics: Secure | None = None
+) -> list[Bound]:
+    """The listening sockets. Raises `PortTakenError`."""
+    found: list[Bound] = []
     if config.admin_enabled:
         port = PORT if config.admin_port_given is None else config.admin_port_given
         try:
-            found.append((transport.bind(config.admin_address, port, _BACKLOG), False))
+            listener = transport.bind(config.admin_address, port, _BACKLOG)
+            found.append(Bound(listener, False, of_pages))
         except transport.PortTakenError as error:
             if config.admin_port_given is not None:
                 raise
             log.info("no pages over HTTP: %s; admin.serverPort names another port", error)
-    if config.metrics_port is not None and config.metrics_provider.endswith(_PROMETHEUS):
-        try:
-            bound = transport.bind(config.metrics_address, config.metrics_port, _BACKLOG)
-        except transport.PortTakenError:
-            for listener, _ in found:
-                listener.close()
-            raise
-        found.append((bound, True))
+    try:
+        for port, secure in _metrics_ports(config, of_metrics):
+            listener = transport.bind(config.metrics_address, port, _BACKLOG)
+            found.append(Bound(listener, True, secure))
+    except transport.PortTakenError:
+        for each in found:
+            each.listener.close()
+        raise
     return found
+
+
+def _metrics_ports(config: Config, secure: Secure | None) -> list[tuple[int, Secure | None]]:
+    """The ports for metrics alone: without TLS, by TLS, or one that is both."""
+    if not config.exports_metrics:
+        return []
+    ports: list[tuple[int, Secure | None]] = []
+    both = secure is not None and secure.both
+    if config.metrics_port is not None and not both:
+        ports.append((config.metrics_port, None))
+    if config.metrics_tls_port is not None and secure is not None:
+        ports.append((config.metrics_tls_port, secure))
+    return ports
 
 
 class Door:

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +40,7 @@ from coterie.users import UsersError
 if TYPE_CHECKING:
     from socket import socket
 
+    from coterie.core.connection import Connection
     from coterie.runtime.sasl import MemberSasl
 
 log = logging.getLogger("coterie.server")
@@ -77,7 +78,7 @@ class ServerProcess:
         self._listeners: list[transport.Listening] = []
         self._pages = pages
         self.doors: list[doors.Door] = []
-        """The HTTP ports: that of the pages, if there is one, then that for metrics alone."""
+        """The HTTP ports: that of the pages, if there is one, then those for metrics alone."""
         self._timer: asyncio.TimerHandle | None = None
         self._users: KnownUsers | None = None
 
@@ -142,13 +143,23 @@ class ServerProcess:
             self._purge_later()
 
     def _bind_doors(self, pages: doors.MakePages) -> None:
-        secure, own = tls.of_pages(self.config), tls.of_itself(self.config)
-        for listener, metrics_only in doors.bind(self.config):
+        config, own = self.config, tls.of_itself(self.config)
+        for bound in doors.bind(config, tls.of_pages(config), tls.of_metrics(config)):
             inside = doors.Inside(
-                self.config, self._status, self._unready, lambda: self.port, metrics_only, own
+                config,
+                self._status,
+                self._unready,
+                lambda: self.port,
+                bound.metrics_only,
+                own,
+                self._shed,
             )
-            door = doors.Door(listener, partial(pages, inside), None if metrics_only else secure)
-            self.doors.append(door)
+            self.doors.append(doors.Door(bound.listener, partial(pages, inside), bound.secure))
+
+    def _shed(self, connections: Sequence[Connection]) -> None:
+        assert self._driver is not None
+        self._driver.begin()
+        self._driver.member.shed(connections)
 
     def _unready(self) -> str | None:
         """Why clients cannot read and write here, or None if they can."""

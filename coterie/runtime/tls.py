@@ -1,4 +1,4 @@
-"""What a configuration says about TLS, as contexts: for clients, for other members, for pages.
+"""What a configuration says about TLS, as contexts: for clients, members, pages and metrics.
 
 Rules: what cannot be used is a `TLSError` of one line when the server starts. The names in the
 certificates of members are compared with the hosts of the server lines, never with what reverse
@@ -148,6 +148,36 @@ def of_pages(config: Config) -> Secure | None:
     seconds_max = (config.quorum_handshake_ms if of_members else config.client_handshake_ms) / 1000
     stores = stores._replace(auth="need" if config.admin_client_auth else "none")
     return Secure(_following(stores), seconds_max, both=not config.admin_tls_only)
+
+
+def of_metrics(config: Config) -> Secure | None:
+    """How handshakes are done at the port for metrics by TLS, if there is one.
+
+    Raises `TLSError`.
+    """
+    if not config.exports_metrics or config.metrics_tls_port is None:
+        return None
+    secure = _following(_metrics_stores(config))
+    both = config.metrics_port == config.metrics_tls_port
+    return Secure(secure, config.client_handshake_ms / 1000, both)
+
+
+def _metrics_stores(config: Config) -> Stores:
+    wanted = config.metrics_wants_client_auth and config.metrics_trust_store is not None
+    return Stores(
+        "metricsProvider.ssl.",
+        config.metrics_key_store,
+        config.metrics_key_password,
+        None,
+        config.metrics_trust_store,
+        config.metrics_trust_password,
+        None,
+        # What nobody could check is not asked for.
+        "need" if config.metrics_client_auth else "want" if wanted else "none",
+        "TLS",
+        config.metrics_tls_versions,
+        config.metrics_cipher_suites,
+    )
 
 
 class ItselfTLS:

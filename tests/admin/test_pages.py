@@ -67,9 +67,64 @@ def test_who_does_not_serve_says_so() -> None:
     assert pages.run("mntr", served.status())[1]["error"] is None
 
 
-@pytest.mark.parametrize("name", ["snapshot", "rest", "shed"])
-def test_what_is_not_done_over_http(name: str) -> None:
-    assert pages.run(name, Served().status(), posted=True)[0] == 503
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("snap", "admin.snapshot.enabled"), ("rest", "coterie snapshot restore")],
+)
+def test_what_is_not_done_over_http_is_done_otherwise(name: str, instead: str) -> None:
+    status, told = pages.run(name, Served().status(), posted=True)
+    assert status == 503
+    assert instead in told["error"]
+
+
+@pytest.mark.parametrize("name", ["shed", "shed_connections"])
+def test_connections_are_not_shed_by_a_link(name: str) -> None:
+    status, told = pages.run(name, Served().status())
+    assert (status, told["command"]) == (405, "shed_connections")
+
+
+@pytest.mark.parametrize(
+    ("body", "percentage"),
+    [
+        (b'{"percentage": 0}', 0),
+        (b'{"percentage": 25}', 25),
+        (b'{"percentage": 100, "more": []}', 100),
+        # As Jackson's asInt.
+        (b'{"percentage": "25"}', 25),
+        (b'{"percentage": 25.9}', 25),
+    ],
+)
+def test_how_much_is_to_be_shed(body: bytes, percentage: int) -> None:
+    assert pages.percentage(body) == percentage
+
+
+_OUT_OF_RANGE = "Percentage must be between 0 and 100"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "Request body is required"),
+        (b"{}", "Missing required field: percentage"),
+        (b'{"percent": 1}', "Missing required field: percentage"),
+        (b"[1]", "Missing required field: percentage"),
+        (b'{"percentage": 101}', _OUT_OF_RANGE),
+        (b'{"percentage": -1}', _OUT_OF_RANGE),
+        (b'{"percentage": 1e99}', _OUT_OF_RANGE),
+        (b'{"percentage": null}', _OUT_OF_RANGE),
+        (b'{"percentage": true}', _OUT_OF_RANGE),
+        (b'{"percentage": [5]}', _OUT_OF_RANGE),
+        (b'{"percentage": "half"}', _OUT_OF_RANGE),
+        (b'{"percentage": 1' + b"0" * 5000 + b"}", "Invalid JSON or failed to read request body"),
+        (b"\xff", "Invalid JSON or failed to read request body"),
+        (b'{"percentage":', "Invalid JSON or failed to read request body"),
+        (b"[" * 100_000, "Invalid JSON or failed to read request body"),
+    ],
+)
+def test_what_does_not_say_how_much_is_refused_by_apaches_words(body: bytes, said: str) -> None:
+    with pytest.raises(pages.BodyError) as caught:
+        pages.percentage(body)
+    assert str(caught.value).startswith(said)
 
 
 def test_no_secret_is_told() -> None:

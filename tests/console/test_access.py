@@ -81,6 +81,22 @@ def test_a_change_needs_the_header_that_other_sites_cannot_send(method: str) -> 
     assert _status(_HERE, method, host="localhost", x_requested_by="me") == 200
 
 
+@pytest.mark.parametrize("scheme", ["digest", "Digest"])
+def test_who_asks_as_apaches_admin_commands_are_asked_is_no_page(scheme: str) -> None:
+    host = "localhost:8080"
+    apaches = f"{scheme} super:secret"
+    assert _status(_HERE, "POST", host=host, authorization=apaches) == 200
+    assert _status(_HERE, "POST", host=host, authorization=apaches, origin="http://a.b") == 403
+
+
+@pytest.mark.parametrize(
+    "sent_by_browsers", ["Basic c3U6c2VjcmV0", 'Digest username="su", realm="r"', ""]
+)
+def test_what_a_browser_sends_of_itself_proves_nothing(sent_by_browsers: str) -> None:
+    named = {"authorization": sent_by_browsers}
+    assert _status(_HERE, "POST", host="localhost:8080", **named) == 403
+
+
 @pytest.mark.parametrize(
     "headers",
     [

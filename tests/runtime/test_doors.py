@@ -14,15 +14,17 @@ import pytest
 
 from coterie.config import embedded_default
 from coterie.runtime import doors
+from coterie.system.certificates import Certificates
+from coterie.system.handshakes import Secure
 from coterie.system.transport import PortTakenError
 
 _CONFIG = embedded_default("data")
 _PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
 
 
-def _close(bound: list[tuple[socket.socket, bool]]) -> None:
-    for listener, _ in bound:
-        listener.close()
+def _close(bound: list[doors.Bound]) -> None:
+    for each in bound:
+        each.listener.close()
 
 
 def test_a_port_that_was_not_asked_for_may_be_taken(
@@ -49,9 +51,37 @@ def test_metrics_have_a_port_only_with_apaches_provider() -> None:
     config = replace(_CONFIG, admin_enabled=False, metrics_port=0)
     assert doors.bind(config) == []
     bound = doors.bind(replace(config, metrics_provider=_PROMETHEUS))
-    assert [metrics_only for _, metrics_only in bound] == [True]
-    assert bound[0][0].getsockname()[0] == "127.0.0.1"
+    assert [each.metrics_only for each in bound] == [True]
+    assert bound[0].listener.getsockname()[0] == "127.0.0.1"
     _close(bound)
+
+
+@pytest.mark.parametrize(
+    ("ports", "both", "by_tls"),
+    [
+        ({"metrics_port": 0}, False, [False]),
+        ({"metrics_tls_port": 0}, False, [True]),
+        ({"metrics_port": 0, "metrics_tls_port": 0}, False, [False, True]),
+        ({"metrics_port": 0, "metrics_tls_port": 0}, True, [True]),
+    ],
+)
+def test_metrics_have_a_port_in_the_clear_and_one_by_tls(
+    ports: dict[str, int], both: bool, by_tls: list[bool]
+) -> None:
+    secure = Secure(cast(Certificates, None), 5.0, both)
+    config = replace(_CONFIG, admin_enabled=False, metrics_provider=_PROMETHEUS)
+    bound = doors.bind(replace(config, **ports), None, secure)  # type: ignore[arg-type]
+    assert [each.secure is secure for each in bound] == by_tls
+    assert all(each.metrics_only for each in bound)
+    _close(bound)
+
+
+def test_a_port_for_metrics_has_to_be_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = replace(_CONFIG, admin_port_given=0, metrics_provider=_PROMETHEUS)
+        with pytest.raises(PortTakenError, match=str(port)):
+            doors.bind(replace(config, metrics_port=port))
 
 
 class _Echo(asyncio.Protocol):
@@ -79,8 +109,8 @@ def test_pages_are_made_when_somebody_knocks() -> None:
         return made[-1]
 
     async def run() -> None:
-        [(listener, _)] = doors.bind(replace(_CONFIG, admin_port_given=0))
-        door = doors.Door(listener, make)
+        [bound] = doors.bind(replace(_CONFIG, admin_port_given=0))
+        door = doors.Door(bound.listener, make)
         door.open()
         await asyncio.sleep(0)
         assert made == []
@@ -99,11 +129,11 @@ def test_pages_are_made_when_somebody_knocks() -> None:
 
 def test_a_door_that_nobody_knocked_at_closes() -> None:
     async def run() -> None:
-        [(listener, _)] = doors.bind(replace(_CONFIG, admin_port_given=0))
-        door = doors.Door(listener, _Pages)
+        [bound] = doors.bind(replace(_CONFIG, admin_port_given=0))
+        door = doors.Door(bound.listener, _Pages)
         door.open()
         await door.close()
-        assert listener.fileno() == -1
+        assert bound.listener.fileno() == -1
 
     asyncio.run(run())
 

@@ -20,6 +20,7 @@ from coterie.ensemble import Ensemble
 from coterie.errors import NotConnectedError
 from coterie.runtime import tls
 from coterie.runtime.clients import ClientPort
+from coterie.runtime.doors import Inside
 from coterie.runtime.driver import Driver
 from coterie.runtime.process import ServerProcess, StartError
 from coterie.settings import NO_PORT
@@ -381,6 +382,93 @@ def test_pages_whose_certificate_is_missing_are_one_line(tmp_path: Path) -> None
     server = ServerProcess(config, pages=lambda inside: _Pages())
     with asyncio.Runner() as runner, pytest.raises(StartError, match=r"cannot read .*none.pem"):
         runner.run(server.start())
+
+
+def _metrics_config(authority: Authority, **more: object) -> Config:
+    config = Config(
+        data_dir=str(authority.directory / "data"),
+        client_port=0,
+        client_port_address="127.0.0.1",
+        admin_enabled=False,
+        metrics_provider="org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
+        metrics_tls_port=0,
+        metrics_key_store=str(authority.issue("metrics")),
+        metrics_trust_store=str(authority.trust),
+    )
+    return replace(config, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode"),
+    [
+        ({}, ssl.CERT_REQUIRED),
+        ({"metrics_client_auth": False}, ssl.CERT_OPTIONAL),
+        (
+            {"metrics_client_auth": False, "metrics_wants_client_auth": False},
+            ssl.CERT_NONE,
+        ),
+        ({"metrics_client_auth": False, "metrics_trust_store": None}, ssl.CERT_NONE),
+    ],
+)
+def test_metrics_ask_for_certificates_as_apaches_do(
+    tmp_path: Path, changes: dict[str, object], mode: ssl.VerifyMode
+) -> None:
+    secure = tls.of_metrics(_metrics_config(Authority(tmp_path), **changes))
+    assert secure is not None
+    assert secure.certificates.context().verify_mode is mode
+
+
+def test_metrics_have_tls_where_it_is_asked_for(tmp_path: Path) -> None:
+    config = _metrics_config(Authority(tmp_path))
+    assert tls.of_metrics(replace(config, metrics_tls_port=None)) is None
+    assert tls.of_metrics(replace(config, metrics_provider="Default")) is None
+    for port, both in ((None, False), (1, False), (0, True)):
+        secure = tls.of_metrics(replace(config, metrics_port=port))
+        assert secure is not None
+        assert secure.both is both
+    secure = tls.of_metrics(replace(config, metrics_tls_versions=("TLSv1.2",)))
+    assert secure is not None
+    assert secure.certificates.context().maximum_version is ssl.TLSVersion.TLSv1_2
+    with pytest.raises(TLSError, match="/none"):
+        tls.of_metrics(replace(config, metrics_key_store="/none.pem"))
+
+
+async def _serial(port: int, context: ssl.SSLContext) -> bytes:
+    """Whose certificate is shown at a port."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.transport.abort()
+    return cast(bytes, shown)
+
+
+def test_metrics_by_tls_whose_certificates_are_read_anew(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    who = client_context(authority.files(authority.issue("prometheus")))
+    config = _metrics_config(authority)
+
+    async def main() -> None:
+        asked: list[bool] = []
+
+        def make(inside: Inside) -> _Pages:
+            asked.append(inside.metrics_only)
+            return _Pages()
+
+        server = ServerProcess(config, pages=make)
+        await server.start()
+        [door] = server.doors
+        try:
+            assert await _knock(door.port, who) == b"https"
+            assert await _knock(door.port, client_context(authority.files())) == b""
+            assert await _knock(door.port, None) == b""
+            assert asked == [True]
+            before = await _serial(door.port, who)
+            authority.issue("metrics")
+            assert await _serial(door.port, who) != before
+        finally:
+            await server.stop()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main(), 20))
 
 
 async def test_a_server_knows_itself_by_its_certificate_not_by_its_host(tmp_path: Path) -> None:
