@@ -155,10 +155,11 @@ def _tls_at(server: ServerProcess, only_tls: bool) -> str:
 
 def _pages_at(server: ServerProcess) -> str:
     """The line about the pages, where there are any."""
-    if not server.doors or not server.config.admin_enabled:
+    pages = [door for door in server.doors if not door.metrics_only]
+    if not pages:
         return ""
     host = server.config.admin_address
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     where = f"[{shown}]" if ":" in shown else shown
     scheme = "https" if server.config.admin_tls_only else "http"
-    return f"pages      {scheme}://{where}:{server.doors[0].port}/\n"
+    return f"pages      {scheme}://{where}:{pages[0].port}/\n"

@@ -118,9 +118,15 @@ class Door:
     """One HTTP port, with TLS if it is `secure`. `open` it within a running event loop."""
 
     def __init__(
-        self, listener: socket, make: Callable[[], Pages], secure: Secure | None = None
+        self,
+        listener: socket,
+        make: Callable[[], Pages],
+        secure: Secure | None = None,
+        *,
+        metrics_only: bool = False,
     ) -> None:
         self.port: int = listener.getsockname()[1]
+        self.metrics_only = metrics_only
         self._secure = secure
         self._listener = listener
         self._make = make

@@ -154,7 +154,10 @@ class ServerProcess:
                 own,
                 self._shed,
             )
-            self.doors.append(doors.Door(bound.listener, partial(pages, inside), bound.secure))
+            make = partial(pages, inside)
+            self.doors.append(
+                doors.Door(bound.listener, make, bound.secure, metrics_only=bound.metrics_only)
+            )
 
     def _shed(self, connections: Sequence[Connection]) -> None:
         assert self._driver is not None

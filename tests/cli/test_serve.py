@@ -158,3 +158,16 @@ def test_who_may_use_tls_is_told_where(
     said = capsys.readouterr().out
     assert all(part in said for part in shown)
     assert ("TLS" in said) == bool(shown)
+
+
+def test_a_port_for_metrics_alone_is_not_told_as_that_of_the_pages(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = Config(data_dir="/data", client_port_address="127.0.0.1")
+    doors = [SimpleNamespace(port=7000, metrics_only=True)]
+    server = SimpleNamespace(config=config, port=2181, secure_port=None, doors=doors)
+    serve._announce(cast(ServerProcess, server), config)
+    assert "pages" not in capsys.readouterr().out
+    doors.insert(0, SimpleNamespace(port=8080, metrics_only=False))
+    serve._announce(cast(ServerProcess, server), config)
+    assert "http://127.0.0.1:8080/" in capsys.readouterr().out

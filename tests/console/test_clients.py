@@ -22,6 +22,7 @@ async def test_an_identity_has_one_client(hosts: str) -> None:
         assert [id.scheme for id in await me.who_am_i() if id.scheme == "digest"]
         async with clients.of(("me", "x")) as again:
             assert again is me
+        assert clients.sessions() == {nobody.session.id, me.session.id}
     assert len(clients) == 2
     await clients.close()
     assert nobody.over
