@@ -576,7 +576,7 @@ class Server:
         self._strangers.admit(write, session)
 
     def turn_away(self, connection: Connection) -> None:
-        """Close a connection that gets no session."""
+        """Close a connection that is not served here."""
         self._close(connection)
 
     def drop_session(self, session: Session) -> None:

@@ -3,7 +3,8 @@
 It moves bytes between transports and the machine's links, and knows nothing of what they mean.
 Rules: where members prove themselves by SASL, within TLS if there is that, what they say is kept
 from the machine until they have; there are only so many who have not, for so long. Why there is no
-TLS or no SASL with another member is said once, until that changes.
+TLS or no SASL with another member is said once, until that changes: until who was dialled has
+answered, for it may refuse this member's certificate after the handshake only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from coterie.system import transport as transports
 from coterie.system.tls import words
 
 if TYPE_CHECKING:
-    from coterie.core.introduction import Introduction
     from coterie.core.member import Member
     from coterie.runtime.driver import Driver
     from coterie.runtime.sasl import MemberSasl
@@ -53,6 +53,7 @@ class PeerPorts:
         """Who has dialled and not proved anything yet, in order of time."""
         self._remarks = Remarks(every_ms=STRANGERS_MS)
         self.troubles: dict[Endpoint, str] = {}
+        """Why there is nothing with whom is dialled there, as it was said."""
 
     def election(self) -> asyncio.Protocol:
         """A protocol for a member that has connected to the election port."""
@@ -82,7 +83,7 @@ class PeerPorts:
 
     async def _connect(self, link: Link, address: Endpoint) -> bool:
         def protocol() -> asyncio.Protocol:
-            return cast(asyncio.Protocol, LinkProtocol(self, link))
+            return cast(asyncio.Protocol, LinkProtocol(self, link, address))
 
         tls = None if self.tls is None else self.tls.dialling()
         try:
@@ -143,11 +144,22 @@ class PeerPorts:
 class LinkProtocol:
     """One link: an `asyncio.Protocol` by its methods."""
 
-    __slots__ = ("_closing", "_full", "_introduction", "_link", "_ports", "_timers", "_transport")
+    __slots__ = (
+        "_address",
+        "_closing",
+        "_full",
+        "_introduction",
+        "_link",
+        "_ports",
+        "_timers",
+        "_transport",
+    )
 
-    def __init__(self, ports: PeerPorts, link: Link) -> None:
+    def __init__(self, ports: PeerPorts, link: Link, address: Endpoint | None = None) -> None:
         self._ports = ports
         self._link = link
+        self._address = address
+        """Where it was dialled, if it was."""
         self._transport: asyncio.Transport | None = None
         self._full = False
         self._introduction: Introduction | None = None
@@ -215,8 +227,7 @@ class LinkProtocol:
     def _introduced(self, rest: bytes) -> None:
         ports, link = self._ports, self._link
         self._over()
-        if link.dialled:
-            ports.troubles.pop(link.addresses[0], None)
+        self._well()
         if not (link.dialled and link.kind == ELECTION):
             self._begin()
         if rest and not link.closing:
@@ -232,6 +243,11 @@ class LinkProtocol:
         for timer in self._timers:
             timer.cancel()
 
+    def _well(self) -> None:
+        """Who was dialled takes this member: it is told again when there is trouble again."""
+        if self._address is not None:
+            self._ports.troubles.pop(self._address, None)
+
     def _late(self) -> None:
         self._complain(f"it was not done after {_INTRODUCTION_S_MAX:g} s")
         self.abort()
@@ -243,9 +259,8 @@ class LinkProtocol:
             self._go_on(introduction)
 
     def _complain(self, why: str) -> None:
-        link = self._link
-        if link.dialled:
-            self._ports.trouble(link.peer, link.addresses[0], why, "SASL")
+        if self._address is not None:
+            self._ports.trouble(self._link.peer, self._address, why, "SASL")
         elif self._transport is not None:
             self._ports.complain(self._transport, why)
 
@@ -256,6 +271,8 @@ class LinkProtocol:
                 introduction.heard(data)
                 self._go_on(introduction)
             return
+        if self._ports.troubles:
+            self._well()
         driver = self._ports.driver
         driver.begin()
         driver.chunks += 1
@@ -326,6 +343,8 @@ class LinkProtocol:
 
     def eof_received(self) -> bool:
         """The other end will send no more; close."""
+        if self._introduction is None:
+            self._well()  # who dials back itself says nothing, and ends the connection in order
         self._silent()
         return False
 
@@ -339,8 +358,8 @@ class LinkProtocol:
         self._transport = None
         if ports.protocols.pop(link, None) is None:
             return
-        if error is not None and link.dialled:
+        if error is not None and self._address is not None:
             # Who is dialled may refuse this member's certificate after the handshake only.
-            ports.trouble(link.peer, link.addresses[0], words(error))
+            ports.trouble(link.peer, self._address, words(error))
         ports.driver.begin()
         ports.member.lost(link)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,13 +69,13 @@ class Place:
     def _begin(self) -> None:
         self.turns += 1
 
-    async def serve(self, kind: str) -> int:
-        listener = transport.bind("127.0.0.1", 0, 5)
+    async def serve(self, kind: str, port: int = 0) -> int:
+        listener = transport.bind("127.0.0.1", port, 5)
         protocol = self.ports.election if kind == ELECTION else self.ports.quorum
         secure = None if self.ports.tls is None else self.ports.tls.secure
         self.server = await transport.serve(listener, protocol, 5, secure)
-        port: int = listener.getsockname()[1]
-        return port
+        bound: int = listener.getsockname()[1]
+        return bound
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -267,6 +269,84 @@ def test_who_is_dialled_and_is_another_is_refused_and_told_of_once(
         there.server.close()
 
     asyncio.run(main())
+
+
+async def _answered(here: Place, there: Place, kind: str, port: int) -> None:
+    """Dial who takes this member, and hears that: by an answer, or by an end in order."""
+    await there.serve(kind, port)
+    link = Link(kind, 2, (("127.0.0.1", port),))
+    before = len(here.member.told)
+    here.ports.dial(link)
+    await until(lambda: there.member.seen() == ["accepted"])
+    (_, other, _) = there.member.told[0]
+    if kind == ELECTION:
+        there.ports.close(other)
+    else:
+        other.out.append(b"hello")
+        there.ports.send(other)
+        await until(lambda: here.member.seen()[before:] == ["opened", "heard"])
+        here.ports.abort_all()
+    await until(lambda: here.member.seen()[-1] == there.member.seen()[-1] == "lost")
+    there.server.close()
+
+
+@pytest.mark.parametrize("kind", [QUORUM, ELECTION])
+def test_what_comes_back_after_all_was_well_is_told_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    authority = Authority(tmp_path)
+
+    async def main() -> None:
+        here, port = Place(_tls(authority, "1")), 0
+        for told in (1, 2):
+            there = Place(_tls(authority, "2", "other.example"))
+            port = await there.serve(kind, port)
+            for _ in range(2):
+                before = len(here.member.told)
+                here.ports.dial(Link(kind, 2, (("127.0.0.1", port),)))
+                await until(lambda: here.member.seen()[before:] == ["lost"])  # noqa: B023
+            there.server.close()
+            said = [text for text in caplog.messages if "no TLS with server 2" in text]
+            assert len(said) == told
+            await _answered(here, Place(_tls(authority, "3")), kind, port)
+
+    asyncio.run(main())
+
+
+def _refuse(listener: socket.socket, context: ssl.SSLContext, times: int) -> None:
+    """Refuse who dials by an alert, as servers in Java do."""
+    for _ in range(times):
+        with pytest.raises(ssl.SSLError):
+            context.wrap_socket(listener.accept()[0], server_side=True)
+
+
+def test_who_is_refused_behind_the_handshake_tells_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With TLS 1.3 the side that dials is done before the other has looked at its certificate."""
+    authority, another = Authority(tmp_path / "one"), Authority(tmp_path / "another")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue("2"))
+    context.load_verify_locations(authority.trust)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def main(listener: socket.socket, closed: int) -> None:
+        here = Place(_tls(another, "1", quorum_trust_store=str(authority.trust)))
+        refusing = asyncio.create_task(asyncio.to_thread(_refuse, listener, context, 3))
+        port = listener.getsockname()[1]
+        for count in (1, 2, 3):
+            # Its first address is not where it is refused.
+            here.ports.dial(Link(QUORUM, 2, (("127.0.0.1", closed), ("127.0.0.1", port))))
+            await until(lambda: here.member.seen() == ["opened", "lost"] * count)  # noqa: B023
+        await refusing
+        (said,) = [text for text in caplog.messages if "no TLS with server 2" in text]
+        assert said.startswith(f"no TLS with server 2 at 127.0.0.1:{port}: ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            closed = unused.getsockname()[1]
+        asyncio.run(main(listener, closed))
 
 
 def test_who_hears_tls_only_refuses_the_clear(
