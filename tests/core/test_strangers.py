@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from coterie.errors import OK
 from coterie.wire import requests
 from coterie.wire.requests import Op
 from tests.core.conftest import NO_SESSION, Alone, create, framed, read
+from tests.core.pack import Client as Visitor
+from tests.core.pack import three
 
 
 def hello(session_id: int = 0, password: bytes = NO_SESSION) -> bytes:
@@ -64,6 +67,7 @@ def test_a_stranger_has_its_time_and_no_more(make_alone: Callable[..., Alone]) -
     alone.tick(500)
     assert later.closed
     assert not known.closed
+    assert alone.member.server.stats.strangers_closed == 2
 
 
 def test_four_letter_words_are_asked_of_strangers_only(alone: Alone) -> None:
@@ -184,3 +188,38 @@ def test_a_session_that_cannot_be_written_is_no_session(slow: Alone) -> None:
     assert client.closed
     assert not client.greeted
     assert slow.member.server.outstanding == 0
+
+
+# Sessions that are taken up again
+
+
+def test_a_client_that_left_while_it_was_asked_about_does_not_take_its_session(
+    alone: Alone,
+) -> None:
+    owner, late = alone.client(), alone.stranger()
+    late.gone()
+    alone.member.server.revalidated(late.connection, owner.session_id, 400)
+    alone.turn()
+    assert not owner.closed
+    assert owner.exists(b"/").error == 0
+
+
+def test_who_comes_back_takes_fewer_tokens_than_who_is_new(
+    make_alone: Callable[..., Alone],
+) -> None:
+    # ZooKeeper's weights are 3 and 2: of nine tokens a new session leaves six.
+    alone = make_alone(throttle_tokens=3, throttle_fill_ms=10**6, throttle_weighs=True)
+    owner = alone.client()
+    back = [alone.client(session_id=owner.session_id, password=owner.password) for _ in range(4)]
+    assert [client.greeted for client in back] == [True, True, True, False]
+
+
+def test_a_session_that_comes_to_the_leader_itself_may_write_there() -> None:
+    pack = three()
+    pack.start()
+    pack.run(1000)
+    old = Visitor(pack, 1)
+    new = Visitor(pack, pack.leader, old.session_id, old.password)
+    assert pack.leader != 1
+    assert new.session_id == old.session_id
+    assert new.create(b"/now") == OK
