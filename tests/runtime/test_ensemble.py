@@ -26,7 +26,7 @@ from tests.runtime.test_sasl import jaas
 _THREE = ("coterie",) * 3
 _DISK_BYTES = 16 << 20
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -35,6 +35,13 @@ def three(tmp_path: Path) -> Iterator[Ensemble]:
         yield ensemble.start()
 
 
+def test_a_leader_is_killed(three: Ensemble) -> None:
+    with Crowd(three) as crowd:
+        kill_leaders(three, crowd, 1, random.Random(1))
+        crowd.judge()
+
+
+@pytest.mark.slow
 def test_ten_leaders_are_killed(three: Ensemble) -> None:
     with Crowd(three) as crowd:
         kill_leaders(three, crowd, 10, random.Random(1))
@@ -42,6 +49,7 @@ def test_ten_leaders_are_killed(three: Ensemble) -> None:
     assert sum(each.acknowledged for each in told) > 1000
 
 
+@pytest.mark.slow
 def test_all_are_killed_at_once(three: Ensemble) -> None:
     with Crowd(three) as crowd:
         for _ in range(3):
@@ -53,12 +61,14 @@ def test_all_are_killed_at_once(three: Ensemble) -> None:
         crowd.judge()
 
 
+@pytest.mark.slow
 def test_a_bad_day(three: Ensemble) -> None:
     with Crowd(three) as crowd:
         bad_day(three, crowd, 8, random.Random(1))
         crowd.judge()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_leader_that_stood_still_leads_no_more(three: Ensemble, times: int) -> None:
     """SIGSTOP for longer than a session lives: what it was asked meanwhile it must not promise."""
@@ -106,6 +116,7 @@ def networks() -> None:
         pytest.skip(reason)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("networks")
 @pytest.mark.parametrize("heard", [False, True], ids=["unheard leader", "deaf leader"])
 @pytest.mark.parametrize("whole", [False, True], ids=["one follower", "both followers"])
@@ -170,6 +181,7 @@ def _fill(disk: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_the_leader(tmp_path: Path) -> None:
     """The others are a majority that can write, and it comes back when its disk has room."""
     if os.geteuid() != 0 or not shutil.which("mount"):
@@ -191,6 +203,7 @@ def test_a_full_disk_of_the_leader(tmp_path: Path) -> None:
         crowd.judge()
 
 
+@pytest.mark.slow
 def test_who_knows_no_password_stays_out_until_its_file_is_mended(tmp_path: Path) -> None:
     words = "enableSasl", "learnerRequireSasl", "serverRequireSasl"
     with Ensemble(tmp_path, _THREE, {f"quorum.auth.{word}": "true" for word in words}) as three:
