@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-has
 N ?= 1000
 BENCH ?=
 SIM ?=
-COMPILED := core wire storage model runtime/test_process.py runtime/test_ensemble.py
+COMPILED := core wire storage model runtime/test_process.py runtime/test_ensemble.py testing/test_cluster.py
 
 .PHONY: help setup run test slow lint fmt sim fuzz bench compat interop kerberos gateway gateway-test docs
 .PHONY: fast fast-test lock clean

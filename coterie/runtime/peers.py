@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from coterie.core.introduction import Introduction
@@ -20,10 +21,16 @@ from coterie.system import transport as transports
 from coterie.system.tls import words
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from coterie.core.member import Member
     from coterie.runtime.driver import Driver
     from coterie.runtime.sasl import MemberSasl
     from coterie.runtime.tls import MemberTLS
+
+    Reach = Callable[
+        [Link, Endpoint, Callable[[], asyncio.Protocol], SSLContext | None], Awaitable[None]
+    ]
 
 log = logging.getLogger("coterie.server")
 
@@ -36,6 +43,13 @@ _SILENCE_S_MAX: Final = 1.0
 _STRANGERS_MAX: Final = 64
 
 
+async def reach(
+    link: Link, address: Endpoint, protocol: Callable[[], asyncio.Protocol], tls: SSLContext | None
+) -> None:
+    """Connect a link to one of its addresses. Raises `OSError` when nobody answers there."""
+    await transports.dial(address, protocol, tls)
+
+
 class PeerPorts:
     """All links of one member."""
 
@@ -45,6 +59,8 @@ class PeerPorts:
         self.protocols: dict[Link, LinkProtocol] = {}
         self._dial_s_max = member.config.connection_timeout_ms / 1000
         self._dials: set[asyncio.Task[None]] = set()
+        self.reach: Reach = reach
+        """How a link is connected; a test may have something in between."""
         self.tls: MemberTLS | None = None
         """How members speak TLS with each other, if they do."""
         self.sasl: MemberSasl | None = None
@@ -88,7 +104,7 @@ class PeerPorts:
         tls = None if self.tls is None else self.tls.dialling()
         try:
             async with asyncio.timeout(self._dial_s_max):
-                await transports.dial(address, protocol, tls)
+                await self.reach(link, address, protocol, tls)
         except (OSError, TimeoutError) as error:
             self.trouble(link.peer, address, words(error))
             return False

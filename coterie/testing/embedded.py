@@ -19,16 +19,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, cast
 
-from coterie.runtime.peers import PeerPorts
 from coterie.runtime.process import ServerProcess
 from coterie.system import transport
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from coterie.config import Config
     from coterie.core.connection import Connection
     from coterie.core.link import Endpoint, Link
     from coterie.core.tree import Tree
     from coterie.runtime.driver import Driver
+    from coterie.runtime.peers import PeerPorts
     from coterie.storage.store import Store
 
 T = TypeVar("T")
@@ -48,21 +50,33 @@ class _Refusal(asyncio.Protocol):
         cast(asyncio.Transport, transport).abort()
 
 
-class _Links(PeerPorts):
-    """The links of a member that cannot reach some of the others."""
+class _Links:
+    """The links of a member that cannot reach some of the others.
 
-    cut_off: frozenset[int] = frozenset()
+    It is in front of the ports and not one of them: compiled, those have no subclasses.
+    """
 
-    async def _connect(self, link: Link, address: Endpoint) -> bool:
-        if link.peer in self.cut_off or not await super()._connect(link, address):
-            return False
-        if link.peer in self.cut_off:
-            self.protocols[link].abort()
-        return True
+    def __init__(self, ports: PeerPorts, cut_off: frozenset[int]) -> None:
+        self._ports = ports
+        self._cut_off = cut_off
+        ports.reach = self._reach
+
+    async def _reach(
+        self,
+        link: Link,
+        address: Endpoint,
+        protocol: Callable[[], asyncio.Protocol],
+        tls: SSLContext | None,
+    ) -> None:
+        if link.peer in self._cut_off:
+            raise OSError(f"server {link.peer} is cut off")
+        await transport.dial(address, protocol, tls)
+        if link.peer in self._cut_off:
+            self._ports.protocols[link].abort()
 
     def cut(self, ids: frozenset[int]) -> None:
-        self.cut_off = ids
-        for link, protocol in list(self.protocols.items()):
+        self._cut_off = ids
+        for link, protocol in list(self._ports.protocols.items()):
             if link.dialled and link.peer in ids:
                 protocol.abort()
 
@@ -73,6 +87,7 @@ class EmbeddedProcess(ServerProcess):
     def __init__(self, config: Config, cut_off: frozenset[int], refuses: bool) -> None:
         super().__init__(config)
         self._cut_off = cut_off
+        self._links: _Links | None = None
         self.refuses = refuses
         """Whether clients are turned away at once."""
 
@@ -83,8 +98,7 @@ class EmbeddedProcess(ServerProcess):
     def _make_driver(self, store: Store, tree: Tree) -> Driver:
         driver = super()._make_driver(store, tree)
         if driver.peers is not None:
-            driver.peers = links = _Links(driver, driver.peers.member)
-            links.cut_off = self._cut_off
+            self._links = _Links(driver.peers, self._cut_off)
         return driver
 
     @property
@@ -114,9 +128,8 @@ class EmbeddedProcess(ServerProcess):
 
     def cut(self, ids: frozenset[int]) -> None:
         """Reset all links to these members, and make no more until they are not among `ids`."""
-        links = self._running.peers
-        if isinstance(links, _Links):
-            links.cut(ids)
+        if self._links is not None:
+            self._links.cut(ids)
 
     def reset_all(self) -> None:
         """Reset every connection, those to other members too."""
