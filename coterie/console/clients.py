@@ -48,8 +48,8 @@ class Clients:
         return len(self._kept)
 
     def sessions(self) -> set[int]:
-        """The sessions that these clients have, as their servers know them."""
-        return {kept.client.session.id for kept in self._kept.values()}
+        """The sessions that these clients have, as their servers know them; 0 is none."""
+        return {kept.client.session.id for kept in self._kept.values()} - {0}
 
     @asynccontextmanager
     async def of(self, identity: Identity | None) -> AsyncIterator[Client]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import pytest
@@ -27,6 +28,15 @@ async def test_an_identity_has_one_client(hosts: str) -> None:
     await clients.close()
     assert nobody.over
     assert me.over
+
+
+async def test_who_has_no_session_yet_has_none() -> None:
+    clients = Clients(partial(client_of, "127.0.0.1:1"))
+    asking = asyncio.create_task(clients.check_super(("me", "x"), "this"))
+    await until(lambda: len(clients) == 1)
+    assert clients.sessions() == set()
+    asking.cancel()
+    await clients.close()
 
 
 async def test_who_was_not_used_makes_room(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
