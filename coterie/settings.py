@@ -21,11 +21,8 @@ from coterie.kinds import (
     MS,
     PORT,
     POSITIVE,
-    STORE,
-    SUITES,
     SUPER,
     TEXT,
-    TLS_VERSIONS,
     TRUE_FALSE,
     URL_PATH,
     WORDS,
@@ -35,7 +32,6 @@ from coterie.kinds import (
     number,
 )
 from coterie.overload_settings import OverloadConfig
-from coterie.tls_settings import CIPHER_SUITES, KEY_STORE, TRUST_STORE, VERSIONS
 
 NO_PORT: Final = -1
 """As `client_port`: clients are served with TLS only."""
@@ -400,62 +396,6 @@ class Config(OverloadConfig):
     ] = "127.0.0.1"
     metrics_port: Annotated[
         int | None, Setting("metricsProvider.httpPort", PORT, "the port for metrics; unset: none")
-    ] = None
-    metrics_tls_port: Annotated[
-        int | None,
-        Setting(
-            "metricsProvider.httpsPort",
-            PORT,
-            "the port for metrics by TLS; unset: none; as httpPort: that takes both",
-        ),
-    ] = None
-    metrics_key_store: Annotated[
-        str | None,
-        Setting("metricsProvider.ssl.keyStore.location", TEXT, f"for metrics: {KEY_STORE}"),
-    ] = None
-    metrics_key_password: Annotated[
-        str | None,
-        Setting("metricsProvider.ssl.keyStore.password", TEXT, "the password of that file"),
-    ] = None
-    metrics_key_type: Annotated[
-        str | None,
-        Setting("metricsProvider.ssl.keyStore.type", STORE, "of no use: its contents tell"),
-    ] = None
-    metrics_trust_store: Annotated[
-        str | None,
-        Setting("metricsProvider.ssl.trustStore.location", TEXT, f"for metrics: {TRUST_STORE}"),
-    ] = None
-    metrics_trust_password: Annotated[
-        str | None,
-        Setting("metricsProvider.ssl.trustStore.password", TEXT, "the password of that file"),
-    ] = None
-    metrics_trust_type: Annotated[
-        str | None,
-        Setting("metricsProvider.ssl.trustStore.type", STORE, "of no use: its contents tell"),
-    ] = None
-    metrics_client_auth: Annotated[
-        bool,
-        Setting(
-            "metricsProvider.ssl.need.client.auth",
-            TRUE_FALSE,
-            "whether who comes for metrics by TLS has to show a certificate",
-        ),
-    ] = True
-    metrics_wants_client_auth: Annotated[
-        bool,
-        Setting(
-            "metricsProvider.ssl.want.client.auth",
-            TRUE_FALSE,
-            "whether who need not is asked for one, where there is a trust store",
-        ),
-    ] = True
-    metrics_tls_versions: Annotated[
-        tuple[str, ...] | None,
-        Setting("metricsProvider.ssl.enabledProtocols", TLS_VERSIONS, f"for metrics: {VERSIONS}"),
-    ] = None
-    metrics_cipher_suites: Annotated[
-        tuple[str, ...] | None,
-        Setting("metricsProvider.ssl.ciphersuites", SUITES, f"for metrics: {CIPHER_SUITES}"),
     ] = None
 
     dynamic_config_file: Annotated[

@@ -1,4 +1,4 @@
-"""The settings of TLS: once for the port of clients, once for those of other members.
+"""The settings of TLS: for the port of clients, for those of other members, for metrics.
 
 Rules: they are part of `Config` (`settings.py`) and are written as Apache writes them; a file of
 certificates is PEM or PKCS12, which is seen from its contents.
@@ -26,12 +26,12 @@ def _of_members(key: str, kind: Kind, meaning: str) -> Setting:
     return Setting(key, kind, meaning, of_ensemble=True)
 
 
-KEY_STORE: Final = "the file with the certificate, what is between it and the CA, and the key"
-TRUST_STORE: Final = "the file with the certificates of CAs"
+_KEY_STORE: Final = "the file with the certificate, what is between it and the CA, and the key"
+_TRUST_STORE: Final = "the file with the certificates of CAs"
 _PASSWORD_PATH: Final = "a file that has that password, instead"
 _VERSION: Final = "the version to speak where enabledProtocols is unset; TLS: 1.2 and 1.3"
-VERSIONS: Final = "the versions to speak, with commas between them"
-CIPHER_SUITES: Final = (
+_VERSIONS: Final = "the versions to speak, with commas between them"
+_CIPHER_SUITES: Final = (
     "cipher suites by Java's names, with commas between them; those of TLS 1.3 cannot be chosen "
     "among; unset: Python's"
 )
@@ -56,7 +56,7 @@ class TLSConfig:
         Setting("client.portUnification", TRUE_FALSE, "whether clientPort takes TLS as well"),
     ] = False
     client_key_store: Annotated[
-        str | None, Setting("ssl.keyStore.location", TEXT, f"for clients: {KEY_STORE}")
+        str | None, Setting("ssl.keyStore.location", TEXT, f"for clients: {_KEY_STORE}")
     ] = None
     client_key_password: Annotated[
         str | None, Setting("ssl.keyStore.password", TEXT, "the password of that file")
@@ -68,7 +68,7 @@ class TLSConfig:
         str | None, Setting("ssl.keyStore.type", STORE, "of no use: its contents tell")
     ] = None
     client_trust_store: Annotated[
-        str | None, Setting("ssl.trustStore.location", TEXT, f"for clients: {TRUST_STORE}")
+        str | None, Setting("ssl.trustStore.location", TEXT, f"for clients: {_TRUST_STORE}")
     ] = None
     client_trust_password: Annotated[
         str | None, Setting("ssl.trustStore.password", TEXT, "the password of that file")
@@ -88,11 +88,11 @@ class TLSConfig:
     ] = "TLS"
     client_tls_versions: Annotated[
         tuple[str, ...] | None,
-        Setting("ssl.enabledProtocols", TLS_VERSIONS, f"for clients: {VERSIONS}"),
+        Setting("ssl.enabledProtocols", TLS_VERSIONS, f"for clients: {_VERSIONS}"),
     ] = None
     client_cipher_suites: Annotated[
         tuple[str, ...] | None,
-        Setting("ssl.ciphersuites", SUITES, f"for clients: {CIPHER_SUITES}"),
+        Setting("ssl.ciphersuites", SUITES, f"for clients: {_CIPHER_SUITES}"),
     ] = None
     client_handshake_ms: Annotated[
         int, Setting("ssl.handshakeDetectionTimeoutMillis", MS, f"for clients: {_TIMEOUT}")
@@ -119,7 +119,7 @@ class TLSConfig:
     ] = False
     quorum_key_store: Annotated[
         str | None,
-        _of_members("ssl.quorum.keyStore.location", TEXT, f"for members: {KEY_STORE}"),
+        _of_members("ssl.quorum.keyStore.location", TEXT, f"for members: {_KEY_STORE}"),
     ] = None
     quorum_key_password: Annotated[
         str | None,
@@ -134,7 +134,7 @@ class TLSConfig:
     ] = None
     quorum_trust_store: Annotated[
         str | None,
-        _of_members("ssl.quorum.trustStore.location", TEXT, f"for members: {TRUST_STORE}"),
+        _of_members("ssl.quorum.trustStore.location", TEXT, f"for members: {_TRUST_STORE}"),
     ] = None
     quorum_trust_password: Annotated[
         str | None,
@@ -158,11 +158,11 @@ class TLSConfig:
     ] = "TLS"
     quorum_tls_versions: Annotated[
         tuple[str, ...] | None,
-        _of_members("ssl.quorum.enabledProtocols", TLS_VERSIONS, f"for members: {VERSIONS}"),
+        _of_members("ssl.quorum.enabledProtocols", TLS_VERSIONS, f"for members: {_VERSIONS}"),
     ] = None
     quorum_cipher_suites: Annotated[
         tuple[str, ...] | None,
-        _of_members("ssl.quorum.ciphersuites", SUITES, f"for members: {CIPHER_SUITES}"),
+        _of_members("ssl.quorum.ciphersuites", SUITES, f"for members: {_CIPHER_SUITES}"),
     ] = None
     quorum_handshake_ms: Annotated[
         int,
@@ -186,3 +186,59 @@ class TLSConfig:
             "not where hostnameVerification is false",
         ),
     ] = True
+    metrics_tls_port: Annotated[
+        int | None,
+        Setting(
+            "metricsProvider.httpsPort",
+            PORT,
+            "the port for metrics by TLS; unset: none; as httpPort: that takes both",
+        ),
+    ] = None
+    metrics_key_store: Annotated[
+        str | None,
+        Setting("metricsProvider.ssl.keyStore.location", TEXT, f"for metrics: {_KEY_STORE}"),
+    ] = None
+    metrics_key_password: Annotated[
+        str | None,
+        Setting("metricsProvider.ssl.keyStore.password", TEXT, "the password of that file"),
+    ] = None
+    metrics_key_type: Annotated[
+        str | None,
+        Setting("metricsProvider.ssl.keyStore.type", STORE, "of no use: its contents tell"),
+    ] = None
+    metrics_trust_store: Annotated[
+        str | None,
+        Setting("metricsProvider.ssl.trustStore.location", TEXT, f"for metrics: {_TRUST_STORE}"),
+    ] = None
+    metrics_trust_password: Annotated[
+        str | None,
+        Setting("metricsProvider.ssl.trustStore.password", TEXT, "the password of that file"),
+    ] = None
+    metrics_trust_type: Annotated[
+        str | None,
+        Setting("metricsProvider.ssl.trustStore.type", STORE, "of no use: its contents tell"),
+    ] = None
+    metrics_client_auth: Annotated[
+        bool,
+        Setting(
+            "metricsProvider.ssl.need.client.auth",
+            TRUE_FALSE,
+            "whether who comes for metrics by TLS has to show a certificate",
+        ),
+    ] = True
+    metrics_wants_client_auth: Annotated[
+        bool,
+        Setting(
+            "metricsProvider.ssl.want.client.auth",
+            TRUE_FALSE,
+            "whether who need not is asked for one, where there is a trust store",
+        ),
+    ] = True
+    metrics_tls_versions: Annotated[
+        tuple[str, ...] | None,
+        Setting("metricsProvider.ssl.enabledProtocols", TLS_VERSIONS, f"for metrics: {_VERSIONS}"),
+    ] = None
+    metrics_cipher_suites: Annotated[
+        tuple[str, ...] | None,
+        Setting("metricsProvider.ssl.ciphersuites", SUITES, f"for metrics: {_CIPHER_SUITES}"),
+    ] = None
