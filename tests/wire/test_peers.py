@@ -104,7 +104,7 @@ def test_identities_that_come_again_are_read_once_and_others_anew() -> None:
     several = [[], one, one, [*one, ("ip", "127.0.0.1")], [("ip", "127.0.0.2")], [], [], one]
     reader = PacketReader(_MAX)
     reader.feed(b"".join(packet(Kind.REQUEST, -1, b"", ids) for ids in several))
-    got = [packet.ids for packet in iter(reader.next, None)]
+    got = [each.ids for each in iter(reader.next, None)]
     assert got == [tuple(ids) for ids in several]
     assert got[1] is got[2]
 
