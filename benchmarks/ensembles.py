@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from benchmarks.servers import START_S_MAX, Server, StartError, free_port
+from benchmarks.servers import START_S_MAX, Server, StartError
+from coterie.testing.ports import free_port
 
 MEMBERS: Final = 3
 _LIMITS: Final = {"initLimit": "10", "syncLimit": "5"}

@@ -8,11 +8,9 @@ what would only slow it down here: no JMX agent, no log file (no SLF4J binding: 
 from __future__ import annotations
 
 import os
-import random
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,14 +20,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from benchmarks.protocol import ProtocolError, Session
+from coterie.testing.ports import free_port
 
 START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 20.0
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
 _RETRY_S: Final = 0.002
-_PORTS: Final = range(12_000, 32_000)
-"""Below those of outgoing connections, which could hold that of a server that starts again."""
 _HANDSHAKE_S_MIN: Final = 0.05
 _DEBIAN_ENVIRONMENT: Final = Path("/etc/zookeeper/conf/environment")
 _DEBIAN_JAR: Final = "/usr/share/java/zookeeper.jar"
@@ -38,14 +35,6 @@ _APACHE_MAIN: Final = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 
 class StartError(Exception):
     """A server did not start, with what it said last."""
-
-
-def free_port() -> int:
-    while True:
-        port = random.SystemRandom().choice(_PORTS)
-        with suppress(OSError):
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
 
 
 def zoo_cfg(data: Path, port: int, snap_count: int | None) -> str:

@@ -15,14 +15,11 @@ In a coroutine, call what waits through `asyncio.to_thread`, or the client waits
 from __future__ import annotations
 
 import asyncio
-import random
 import shutil
-import socket
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +29,7 @@ from coterie.config import Config, embedded_default
 from coterie.ensemble import Ensemble
 from coterie.runtime.process import StartError
 from coterie.testing.embedded import LINES_MAX, EmbeddedProcess, Life
+from coterie.testing.ports import free_port, free_ports
 
 SUPER: Final = ("digest", b"super:coterie")
 """The scheme and the credential of the user who is above every ACL of these servers."""
@@ -39,9 +37,6 @@ SUPER: Final = ("digest", b"super:coterie")
 T = TypeVar("T")
 
 _HOST: Final = "127.0.0.1"
-# Below those that systems take for outgoing connections: one of these could have the port of a
-# server that is stopped and started again.
-_PORTS: Final = range(12_000, 32_000)
 _PORT_TRIES: Final = 5
 _WAIT_S_MAX: Final = 20.0
 _POLL_S: Final = 0.002
@@ -65,19 +60,6 @@ class HasSession(Protocol):
 
     @property
     def session_id(self) -> int: ...
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now."""
-    found: list[int] = []
-    for port in random.SystemRandom().sample(_PORTS, 100 + count):
-        with suppress(OSError), socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((_HOST, port))
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise OSError("there are no free ports")
 
 
 def until(
@@ -177,7 +159,7 @@ class Server(_Started):
     @property
     def port(self) -> int:
         if not self._port:
-            (self._port,) = free_ports(1)
+            self._port = free_port()
         return self._port
 
     @property

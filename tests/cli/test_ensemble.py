@@ -21,7 +21,7 @@ from coterie.cli.ensemble import Answer, CommandError, Server, read_answer
 from coterie.cli.main import cli
 from coterie.config import parse, with_server_id
 from coterie.ensemble import Role
-from tests.runtime.server import free_port
+from coterie.testing.ports import free_port
 
 # A server that says what it is and does nothing else; server 1 leads.
 SERVER = """

@@ -22,7 +22,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from coterie.cli import serve, serve_spans
 from coterie.config import ConfigError
-from tests.runtime.server import Server, free_port, until
+from coterie.testing.ports import free_port
+from tests.runtime.server import Server, until
 
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
 

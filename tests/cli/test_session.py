@@ -16,7 +16,8 @@ from coterie import errors
 from coterie.cli import operations, session
 from coterie.client.kerberos import Kerberos
 from coterie.system.tls import TLSFiles
-from coterie.testing.cluster import Server, free_ports
+from coterie.testing.cluster import Server
+from coterie.testing.ports import free_port
 from tests.cli.conftest import Command
 
 
@@ -45,7 +46,7 @@ def test_an_operation_is_named_by_its_module() -> None:
 
 
 def test_nobody_there() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     coterie = Command(f"127.0.0.1:{port}")
     result = coterie.run("get", "/", "--timeout", "0.2")
     assert result.exit_code == 3

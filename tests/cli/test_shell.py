@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from coterie.cli.shell import shell
 from coterie.client.blocking import BlockingClient
-from coterie.testing.cluster import free_ports
+from coterie.testing.ports import free_port
 from tests.cli.conftest import Command
 
 
@@ -56,7 +56,7 @@ def test_its_ephemerals_go_with_it(coterie: Command) -> None:
 
 
 def test_nobody_there() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     result = Command(f"127.0.0.1:{port}").run("shell", "--timeout", "0.2", "-c", "ls /")
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.compat.servers import Apache, Coterie, Settings, free_port
+from coterie.testing.ports import free_port
+from tests.compat.servers import Apache, Coterie, Settings
 
 _NETTY_FACTORY: Final = "org.apache.zookeeper.server.NettyServerCnxnFactory"
 _SASL_PROVIDER: Final = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"

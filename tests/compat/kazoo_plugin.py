@@ -26,7 +26,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import pytest
 
-from tests.compat.servers import SERVERS, Coterie, Server, Settings, free_port
+from coterie.testing.ports import free_port
+from tests.compat.servers import SERVERS, Coterie, Server, Settings
 from tests.interop.ensembles import Ensemble
 from tests.runtime.certificates import Authority
 

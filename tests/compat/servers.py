@@ -2,17 +2,13 @@
 
 Rules: both read a zoo.cfg of the same keys, on loopback, on a port that was free a moment ago. A
 server is ready when it answers a handshake, which is asked in a way that costs no zxid. It is
-ended by its own handle. Nothing here imports coterie: it is one of the two under test.
-
-Ports come from below the range from which a system takes those of outgoing connections: one of
-those would hold the port of a server that is killed and started again, and who dials a port of
-that range where nobody listens may, once in a while, reach himself.
+ended by its own handle. Nothing here imports what is under test of coterie: only where free ports
+are found.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import shlex
 import shutil
 import signal
@@ -26,13 +22,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+from coterie.testing.ports import free_port
+
 PROJECT: Final = Path(__file__).resolve().parent.parent.parent
 START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 20.0
 TOOL_S_MAX: Final = 60.0
 
 _RETRY_S: Final = 0.02
-_PORTS: Final = range(12_000, 32_000)
 _DEBIAN_ENVIRONMENT: Final = Path("/etc/zookeeper/conf/environment")
 _DEBIAN_JAR: Final = "/usr/share/java/zookeeper.jar"
 _DEBIAN_LOGGER: Final = "/usr/share/java/slf4j-simple.jar"
@@ -54,23 +51,6 @@ Settings = Mapping[str, str | int]
 
 class StartError(Exception):
     """A server did not start, with what it said last."""
-
-
-def free_port() -> int:
-    """A port that nobody listens at now."""
-    return free_ports(1)[0]
-
-
-def free_ports(count: int) -> list[int]:
-    """That many ports, no two of them the same."""
-    found = []
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-        with suppress(OSError):
-            socket.create_server(("127.0.0.1", port)).close()
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise StartError(f"no {count} ports are free")
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:

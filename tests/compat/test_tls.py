@@ -34,9 +34,10 @@ from coterie.errors import NotConnectedError
 from coterie.system.subjects import subject
 from coterie.system.tls import TLSFiles, client_context
 from coterie.system.transport import new_event_loop
+from coterie.testing.ports import free_port
 from coterie.values import ACL, Id, Perms
 from tests.compat.conftest import Start
-from tests.compat.servers import SERVERS, TOOL_S_MAX, Server, free_port, java_command
+from tests.compat.servers import SERVERS, TOOL_S_MAX, Server, java_command
 from tests.runtime.certificates import Authority
 
 _T = TypeVar("_T")

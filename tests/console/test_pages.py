@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 import coterie
+from coterie.testing.ports import free_port
 from coterie.values import CREATOR_ALL_ACL
-from tests.runtime.server import Server, free_port
+from tests.runtime.server import Server
 
 pytest.importorskip("selenium")
 

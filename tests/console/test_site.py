@@ -18,9 +18,10 @@ from coterie.ensemble import Ensemble
 from coterie.runtime.doors import Inside
 from coterie.runtime.process import ServerProcess
 from coterie.settings import NO_PORT
+from coterie.testing.ports import free_port
 from tests.admin.served import Served
 from tests.runtime.certificates import Authority
-from tests.runtime.server import Server, free_port, until
+from tests.runtime.server import Server, until
 
 
 def _site(*, metrics_only: bool = False, address: str = "127.0.0.1", **more: object) -> Site:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from coterie.cli.main import cli
+from coterie.testing.ports import free_port
 from tests.compat import raw
 from tests.runtime.client import Client
-from tests.runtime.server import Server, free_port, until
+from tests.runtime.server import Server, until
 
 _PAGE = (Path(__file__).parent.parent.parent / "docs/tutorial.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```console run\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -15,9 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol, Self
 
+from coterie.testing.ports import free_ports
 from tests.compat import raw
 from tests.compat.gardener import SUPER, Znode, look
-from tests.compat.servers import Apache, Coterie, Server, Settings, free_ports
+from tests.compat.servers import Apache, Coterie, Server, Settings
 
 CONFIG: Final = "/zookeeper/config"
 WAIT_S_MAX: Final = 45.0

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
-from tests.compat.servers import StartError, free_port
+from coterie.testing.ports import free_port
+from tests.compat.servers import StartError
 
 REALM: Final = "EXAMPLE.ORG"
 SERVICE: Final = "zookeeper/localhost"

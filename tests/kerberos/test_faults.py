@@ -13,10 +13,11 @@ import pytest
 import coterie
 from coterie.errors import NotConnectedError
 from coterie.system import kerberos
+from coterie.testing.ports import free_port
 from coterie.values import Id
 from coterie.wire.gssapi import OFFER, ContextError
 from tests.compat import raw
-from tests.compat.servers import PROJECT, free_port
+from tests.compat.servers import PROJECT
 from tests.kerberos.conftest import Realm
 from tests.kerberos.kdc import SERVICE
 from tests.kerberos.servers import PRINCIPAL, CoterieWithKey, WithKey

@@ -15,8 +15,9 @@ from typing import Final, Self
 
 import pytest
 
+from coterie.testing.ports import free_ports
 from tests.compat import raw
-from tests.compat.servers import Server, Settings, free_ports
+from tests.compat.servers import Server, Settings
 from tests.interop.ensembles import ALL_WELL, Ensemble, until
 from tests.robustness.garbage import KINDS, TLS_HELLO, attack
 from tests.runtime.certificates import Authority

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+from coterie.testing.ports import free_port
+
 _START_S_MAX: Final = 20.0
-# Below those that systems take for outgoing connections: one of these could have the port of a
-# server that is killed and started again.
-_PORTS: Final = range(12_000, 32_000)
-
-
-def free_port() -> int:
-    dice = random.SystemRandom()
-    for port in dice.sample(_PORTS, 100):
-        with suppress(OSError):
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
-    raise AssertionError("a hundred ports are taken")
 
 
 def until(true: Callable[[], bool], seconds: float = 10.0) -> None:

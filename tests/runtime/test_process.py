@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from coterie.testing.ports import free_port
 from tests.runtime.client import Client, word
-from tests.runtime.server import Server, free_port
+from tests.runtime.server import Server
 
 _PROJECT = Path(__file__).parent.parent.parent
 _DEFAULT_PORT = 2181

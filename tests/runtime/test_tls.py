@@ -26,12 +26,13 @@ from coterie.runtime.process import ServerProcess, StartError
 from coterie.settings import NO_PORT
 from coterie.system.tls import TLSError, TLSFiles, client_context, server_context
 from coterie.system.transport import new_event_loop
+from coterie.testing.ports import free_port
 from coterie.values import ACL, Id, Perms
 from coterie.wire import requests
 from coterie.wire.requests import Op
 from tests.runtime.certificates import Authority
 from tests.runtime.client import Client, word
-from tests.runtime.server import Server, free_port, until
+from tests.runtime.server import Server, until
 
 
 class Secured:

@@ -14,7 +14,8 @@ import pytest
 
 from coterie.runtime.process import StartError
 from coterie.testing import cluster as clusters
-from coterie.testing.cluster import Cluster, Server, free_ports, until
+from coterie.testing.cluster import Cluster, Server, until
+from coterie.testing.ports import free_port, free_ports
 from tests.runtime.client import Client, word
 
 
@@ -105,8 +106,8 @@ def test_a_port_that_somebody_takes_first(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(StartError, match=str(port)):
             Server(port=port).start()
         assert list(tmp_path.iterdir()) == []
-        given = iter([[port], free_ports(1)])
-        monkeypatch.setattr(clusters, "free_ports", lambda count: next(given))
+        given = iter([port, free_port()])
+        monkeypatch.setattr(clusters, "free_port", lambda: next(given))
         with Server() as server:
             assert word(server.port, b"ruok") == b"imok"
 

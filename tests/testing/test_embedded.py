@@ -14,13 +14,14 @@ import pytest
 
 from coterie.config import embedded_default
 from coterie.runtime.process import StartError
-from coterie.testing.cluster import free_ports, until
+from coterie.testing.cluster import until
 from coterie.testing.embedded import Life
+from coterie.testing.ports import free_port
 from tests.runtime.client import Client, word
 
 
 def _life(folder: Path, lines: deque[str] | None = None, port: int = 0) -> Life:
-    (free,) = free_ports(1)
+    free = free_port()
     config = embedded_default(str(folder / "data"), port=port or free)
     return Life(config, "server", deque() if lines is None else lines)
 

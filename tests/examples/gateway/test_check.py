@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from coterie.testing.cluster import free_ports
+from coterie.testing.ports import free_port
 from examples.gateway.check import AnswerError, User
 from examples.gateway.process import serving
 
@@ -36,7 +36,7 @@ async def test_what_may_be_sent_again_is_sent_to_the_other_server_with_the_same_
         keys.append(request.headers["idempotency-key"])
         return later({"Retry-After": "1"}) if len(keys) < 3 else JSONResponse({"id": "x"}, 201)
 
-    dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+    dead = f"http://127.0.0.1:{free_port()}"
     async with (
         serving(app(answer), "127.0.0.1", 0) as port,
         User("ada", lambda: [dead, f"http://127.0.0.1:{port}"]) as user,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.testing.cluster import free_ports
+from coterie.testing.ports import free_port
 from examples.gateway.__main__ import Gateway, LaunchError, Plan, main
 
 pytestmark = pytest.mark.gateway
@@ -17,7 +17,7 @@ NOTHING = "127.0.0.1:1"
 
 async def test_ports_and_names_are_nobody_elses(tmp_path: Path) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", free_ports(1)[0]))
+        taken.bind(("127.0.0.1", free_port()))
         taken.listen()
         port = taken.getsockname()[1]
         counts = [("portal", "", 2), ("manager", "local", 1)]
@@ -54,7 +54,7 @@ def test_what_cannot_be_started_is_one_line(
 def test_it_comes_up_runs_the_samples_and_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_ports(1)[0]
+    port = free_port()
     assert main(["--data", str(tmp_path), "--port", str(port), "--check"]) == 0
     said = capsys.readouterr().out
     assert said.count("the result is right") == 2

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from coterie.gateway.component import Component
 from coterie.gateway.fencing import StaleTokenError
 from coterie.recipes.discovery import Instance
-from coterie.testing.cluster import free_ports
+from coterie.testing.ports import free_port
 from examples.gateway.metadata_client import Metadata, RefusedError, UnavailableError
 from examples.gateway.process import serving
 
@@ -90,7 +90,7 @@ async def test_reads_go_to_all() -> None:
 
 async def test_a_dead_server_is_passed_over() -> None:
     dead = Server("m1", leads)
-    dead.port = free_ports(1)[0]
+    dead.port = free_port()
     async with clients(dead, Server("m2", leads)) as metadata:
         assert await metadata.write("create") == "create"
         assert await metadata.read("job") == "job"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from coterie.testing.ports import free_port
 from tests.examples.gateway import browser as browsers
 from tests.examples.gateway.browser import Browser
 
@@ -27,15 +27,10 @@ _JOB_S = 60
 _HEAL_S = 60
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the portal of a whole gateway is."""
-    port = _free_port()
+    port = free_port()
     data = tmp_path_factory.mktemp("gateway")
     words = ["-m", "examples.gateway", "--data", str(data), "--port", str(port)]
     with (data / "launcher.log").open("w+", encoding="utf-8") as log:

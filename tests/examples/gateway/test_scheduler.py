@@ -18,7 +18,7 @@ from starlette.routing import Route
 from coterie.gateway.component import Component
 from coterie.gateway.fencing import StaleTokenError
 from coterie.recipes.discovery import Instance
-from coterie.testing.cluster import free_ports
+from coterie.testing.ports import free_port
 from examples.gateway.process import serving
 from examples.gateway.scheduler import Scheduler, Settings, Turn
 from examples.gateway.store import LOST_MAX, Store
@@ -151,7 +151,7 @@ async def taking(id: str, status: int = 202) -> AsyncIterator[tuple[Instance, li
 
 async def test_who_cannot_be_reached_is_passed_over_for_a_while(tmp_path: Path) -> None:
     async with world(tmp_path) as made, taking("alive") as (alive, taken):
-        dead = Instance("manager", "1.0", "127.0.0.1", free_ports(1)[0], "local", {}, "a-dead-one")
+        dead = Instance("manager", "1.0", "127.0.0.1", free_port(), "local", {}, "a-dead-one")
         made.managers = [dead, alive]
         await made.submit("one", "two")
         await made.scheduler.turn(1)

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.compat.servers import Apache, free_port, java_command
+from coterie.testing.ports import free_port
+from tests.compat.servers import Apache, java_command
 
 _HERE: Final = Path(__file__).parent
 _APACHE_MAIN: Final = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
