@@ -3,10 +3,9 @@
 A turn begins with the first event that the event loop hands over: the clocks are read once and
 time stands still until the turn ends, when everything that was there has been handed to the
 machine. Then the effects are taken once and carried out. All writes of a turn, and all that come
-while a sync is under way, make one append and one fdatasync. A lone write that is all there was
-to do is synced in the loop itself, which saves two thread switches. Clients that wait for their
-answers before they write again come back together after a sync; a moment is waited for all of
-them (`Gathering`), or they would fall apart into two groups, each with a sync of its own.
+while a sync is under way, make one append and one fdatasync (`LogSync`). Clients that wait for
+their answers before they write again come back together after a sync; a moment is waited for all
+of them (`Gathering`), or they would fall apart into two groups, each with a sync of its own.
 A change that thousands watch is told to some of them at a time, so that others are served between.
 """
 
@@ -23,6 +22,7 @@ from coterie.core.effects import Effects
 from coterie.core.link import Link
 from coterie.runtime.clients import ClientProtocol
 from coterie.runtime.gathering import Gathering
+from coterie.runtime.log_sync import LogSync
 from coterie.storage.errors import StorageError, StorageFailedError
 from coterie.storage.snapshot import SnapshotWriter
 from coterie.storage.store import Store
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("coterie.server")
 
 _RETRY_S: Final = 1.0
-_INLINE_SYNC_MS_MAX: Final = 1.0
 _SENDS_MAX: Final = 100
 """How many clients one turn, or one go after it, sends to: that takes a millisecond or two."""
 _SLICE_NODES: Final = 600
@@ -71,13 +70,10 @@ class Driver:
         self.audit: AuditLog | None = None
         """Where changes are told, if they are to be."""
         self.snapshots_taken = 0
-        self.fsync_ms_max = 0.0
-        self.fsync_ms_total = 0.0
-        self.fsync_count = 0
         self._store = store
         self._clock = clock
         self.loop = loop
-        self._logger = Worker(loop, "coterie-log")
+        self._log = LogSync(loop, store, clock)
         self._snapshotter = Worker(loop, "coterie-snapshot")
         self._writer: SnapshotWriter | None = None
         self._finishing = False
@@ -89,7 +85,6 @@ class Driver:
         self._gathering = Gathering()
         self._gather_handle: asyncio.TimerHandle | None = None
         self._synced_zxid = 0
-        self._sync_ms = 0.0
         self._failing = False
         self._stopping: asyncio.Future[None] | None = None
         self._ended = False
@@ -236,24 +231,19 @@ class Driver:
             return
         batch, self._waiting = self._waiting, []
         self._gathering.begins(len(batch))
-        if (
-            len(batch) == 1
-            and self.chunks <= 1
-            and self._sync_ms < _INLINE_SYNC_MS_MAX
-            and self._writer is None
-        ):
-            started_ms = self._clock.monotonic_ms()
+        calm = self._writer is None
+        if len(batch) == 1 and self.chunks <= 1 and calm and self._log.is_quick:
+            # It is all that there was to do.
             try:
-                zxid = self._store.append_and_sync(batch)
+                zxid = self._log.log(batch)
             except StorageFailedError as error:
                 self._failed(error)
             else:
                 self.now_ms = self._clock.monotonic_ms()
-                self._took(self.now_ms - started_ms)
                 self._synced(zxid)
             return
         self._syncing = True
-        self._logger.submit(lambda: self._timed(self._store.append_and_sync, batch), self._done)
+        self._log.begin(batch, self._done, calm)
 
     def _gathered(self) -> None:
         self._gather_handle = None
@@ -261,18 +251,7 @@ class Driver:
             self.begin()
             self._sync()
 
-    def _timed(self, job: Callable[[list[Txn]], int], batch: list[Txn]) -> tuple[int, float]:
-        started_ms = self._clock.monotonic_ms()
-        zxid = job(batch)
-        return zxid, self._clock.monotonic_ms() - started_ms
-
-    def _took(self, sync_ms: float) -> None:
-        self._sync_ms += (sync_ms - self._sync_ms) / 8
-        self.fsync_count += 1
-        self.fsync_ms_total += sync_ms
-        self.fsync_ms_max = max(self.fsync_ms_max, sync_ms)
-
-    def _done(self, result: tuple[int, float] | None, error: BaseException | None) -> None:
+    def _done(self, zxid: int, error: BaseException | None) -> None:
         self._syncing = False
         self.begin()
         if isinstance(error, StorageFailedError):
@@ -280,9 +259,6 @@ class Driver:
         elif error is not None:
             raise error
         else:
-            assert result is not None
-            zxid, sync_ms = result
-            self._took(sync_ms)
             self._synced(zxid)
         stopping = self._stopping
         if stopping is not None and not (stopping.done() or self._waiting or self._syncing):
@@ -291,7 +267,7 @@ class Driver:
     def _synced(self, zxid: int) -> None:
         self._failing = False
         self._synced_zxid = zxid
-        self._gathering.ends(self._clock.monotonic_ms(), self._sync_ms)
+        self._gathering.ends(self._clock.monotonic_ms(), self._log.ms)
         self.member.synced(zxid, self.now_ms)
         self._sync()
         if self._writer is None and self._store.wants_snapshot:
@@ -307,7 +283,7 @@ class Driver:
 
     def _retry(self) -> None:
         self._syncing = True
-        self._logger.submit(lambda: self._timed(lambda _: self._store.retry(), []), self._done)
+        self._log.retry(self._done)
 
     def snapshot(self) -> None:
         """Start to write a snapshot, in slices between which clients are served.
@@ -370,11 +346,11 @@ class Driver:
 
     def numbers(self) -> dict[str, float]:
         """What the log and the snapshots took, by Apache's metric names."""
-        count = self.fsync_count
+        syncs = self._log
         return {
-            "cnt_fsynctime": count,
-            "avg_fsynctime": round(self.fsync_ms_total / count, 4) if count else 0.0,
-            "max_fsynctime": round(self.fsync_ms_max, 4),
+            "cnt_fsynctime": syncs.count,
+            "avg_fsynctime": round(syncs.ms_total / syncs.count, 4) if syncs.count else 0.0,
+            "max_fsynctime": round(syncs.ms_max, 4),
             "cnt_snapshottime": self.snapshots_taken,
         }
 
@@ -404,7 +380,7 @@ class Driver:
     def _end_threads(self) -> None:
         self._ended = True
         writer, self._writer = self._writer, None
-        self._logger.close()
+        self._log.close()
         self._snapshotter.close()
         if writer is not None:
             writer.abort()

@@ -44,6 +44,10 @@ class OverlayFile:
     def path(self) -> str:
         return self._path
 
+    @property
+    def descriptor(self) -> None:
+        return None
+
     def write(self, offset: int, data: bytes) -> None:
         contents = self._contents
         if offset < contents.base_size:

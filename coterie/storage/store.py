@@ -10,9 +10,9 @@ log directory. Rules:
   or done (`intent.py`);
 - of an ensemble's member the epochs are here too (`epochs.py`).
 
-`append_and_sync` and `retry` belong to one thread at a time; `begin_snapshot` to the thread that
-changes the tree. `truncate_after`, `install` and `save_epochs` are for any thread, while nothing
-is appended and no snapshot is being written. `log_since` is for any thread at any time.
+What appends, syncs and tries again belongs to one thread at a time; `begin_snapshot` to the thread
+that changes the tree. `truncate_after`, `install` and `save_epochs` are for any thread, while
+nothing is appended and no snapshot is being written. `log_since` is for any thread at any time.
 """
 
 from __future__ import annotations
@@ -228,8 +228,25 @@ class Store:
     def append_and_sync(self, txns: list[Txn]) -> int:
         """Log `txns` durably, and say up to which zxid the log is. Raises
         `StorageFailedError`; they are kept for `retry` then."""
+        self.append(txns)
+        return self.sync()
+
+    @property
+    def log_descriptor(self) -> int | None:
+        """What is to be synced after `append`, where that is all that there is to do then."""
+        return self._log.descriptor
+
+    def append(self, txns: list[Txn]) -> None:
+        """Write `txns` to the log. Raises `StorageFailedError`; they are kept for `retry` then."""
         self._log.append(txns)
+
+    def sync(self) -> int:
+        """Make durable what was appended; up to which zxid that is. Raises as `append`."""
         return self._log.sync()
+
+    def synced(self, error: OSError | None) -> int:
+        """As `sync`, where somebody else has synced `log_descriptor`, or could not."""
+        return self._log.synced(error)
 
     def retry(self) -> int:
         """After a failure: log again what is not durable. Raises `StorageFailedError`."""

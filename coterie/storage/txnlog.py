@@ -310,6 +310,28 @@ class TxnLog:
         self._attempt(self._sync)
         return self._synced_zxid
 
+    @property
+    def descriptor(self) -> int | None:
+        """What somebody else may sync after `append`, to tell `synced` of it. None where there is
+        more to do than that."""
+        file = self._file
+        if file is None or not self._named or self._failure is not None or self._rolls:
+            return None
+        return file.descriptor
+
+    def synced(self, error: OSError | None) -> int:
+        """As `sync`, where `descriptor` was synced, or could not be."""
+        if error is not None:
+            error.filename = self._path
+
+        def take() -> None:
+            if error is not None:
+                raise error
+            self._took_all()
+
+        self._attempt(take)
+        return self._synced_zxid
+
     def retry(self) -> int:
         """After a failure: write again all that is not durable, and sync. Raises
         `StorageFailedError`."""
@@ -355,7 +377,8 @@ class TxnLog:
             piece = self._unsynced[self._written_count]
             end = offset + len(piece)
             if end - self._synced_end > UNSYNCED_BYTES_MAX and self._written_count:
-                self._sync_written()
+                self._sync_file()
+                self._took_written()
             self._reserve(file, end)
             file.write(offset, piece)
             self._written_count += 1
@@ -369,18 +392,25 @@ class TxnLog:
 
     def _sync(self) -> None:
         if self._unsynced:
-            self._sync_written()
-            self._synced_zxid = self._last_zxid
+            self._sync_file()
+        self._took_all()
+
+    def _took_all(self) -> None:
+        """All that was appended is durable."""
+        self._took_written()
+        self._synced_zxid = self._last_zxid
         if 0 < self._bytes_max < self._synced_end:
             self._rolls = True
 
-    def _sync_written(self) -> None:
+    def _sync_file(self) -> None:
         assert self._file is not None
         if self._force_sync:
             self._file.sync()
             if not self._named:
                 self._files.sync_directory(self._directory)
                 self._named = True
+
+    def _took_written(self) -> None:
         self._synced_end += sum(map(len, self._unsynced[: self._written_count]))
         del self._unsynced[: self._written_count]
         self._written_count = 0

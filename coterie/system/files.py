@@ -28,6 +28,10 @@ class File(Protocol):
     @property
     def path(self) -> str: ...
 
+    @property
+    def descriptor(self) -> int | None:
+        """By which the system knows it; None where no system does."""
+
     def write(self, offset: int, data: bytes) -> None:
         """Put all of `data` at `offset`; after a failure any part of it may be there."""
 
@@ -106,6 +110,10 @@ class OSFile:
     @property
     def path(self) -> str:
         return self._path
+
+    @property
+    def descriptor(self) -> int:
+        return self._fd
 
     def write(self, offset: int, data: bytes) -> None:
         with _named(self._path):

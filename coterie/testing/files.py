@@ -276,9 +276,10 @@ class Flip:
 class FakeFile:
     """A file of a fake disk."""
 
-    __slots__ = ("_contents", "_files", "_open", "_path")
+    __slots__ = ("_contents", "_descriptor", "_files", "_open", "_path")
 
-    def __init__(self, files: FakeFiles, path: str, contents: _Contents) -> None:
+    def __init__(self, files: FakeFiles, path: str, contents: _Contents, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._files = files
         self._path = path
         self._contents = contents
@@ -287,6 +288,10 @@ class FakeFile:
     @property
     def path(self) -> str:
         return self._path
+
+    @property
+    def descriptor(self) -> int:
+        return self._descriptor
 
     def _begin(self) -> Disk:
         disk = self._files.begin()
@@ -359,6 +364,7 @@ class FakeFiles:
     def __init__(self, disk: Disk) -> None:
         self.dead = False
         self._disk = disk
+        self._opened: list[FakeFile] = []
 
     def begin(self) -> Disk:
         """Every call comes by here: the place where a machine halts."""
@@ -391,7 +397,13 @@ class FakeFiles:
         if contents is None:
             contents = _Contents()
             directory.change({name: contents})
-        return FakeFile(self, path, contents)
+        file = FakeFile(self, path, contents, len(self._opened))
+        self._opened.append(file)
+        return file
+
+    def sync(self, descriptor: int) -> None:
+        """Sync the file of a descriptor, as the system does for who has no more than that."""
+        self._opened[descriptor].sync()
 
     def read(self, path: str, offset: int, count: int) -> bytes:
         return bytes(memoryview(self._contents(path).shown)[offset : offset + count])

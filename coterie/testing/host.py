@@ -31,7 +31,7 @@ from coterie.storage.store import Store
 from coterie.testing.agreement import Agreement
 from coterie.testing.clock import Time, VirtualClock
 from coterie.testing.faults import Plan
-from coterie.testing.files import Disk, Flip, HaltedError
+from coterie.testing.files import Disk, FakeFiles, Flip, HaltedError
 from coterie.testing.membership import Links, Watched
 from coterie.testing.transport import End, Network
 from coterie.wire.numbered import Txn
@@ -110,7 +110,8 @@ class Host:
         if self.life is not None:
             return
         self.network.machine_started(self.name)
-        store = Store(self.disk.mount(), self.config, self._store_dice)
+        files = self.disk.mount()
+        store = Store(files, self.config, self._store_dice)
         try:
             tree = store.recover()
         except StorageError as error:
@@ -120,7 +121,7 @@ class Host:
             self.time.after(self.plan.retry_ms, self.start)
             return
         self.witness.recovered(self, tree, store.notes)
-        self.life = Life(self, store, tree)
+        self.life = Life(self, files, store, tree)
         self.witness.note("starts", self.name, tree.zxid)
 
     @property
@@ -230,7 +231,7 @@ class Host:
 class Life:
     """What one process does: the twin of the real `Driver`."""
 
-    def __init__(self, host: Host, store: Store, tree: Tree) -> None:
+    def __init__(self, host: Host, files: FakeFiles, store: Store, tree: Tree) -> None:
         clock = host.clock
         self.host = host
         self.over = False
@@ -244,6 +245,7 @@ class Life:
         """What the threads of the log and of snapshots have to do and have not done."""
         self.clients: dict[Connection, ClientEnd] = {}
         self.store = store
+        self._files = files
         self._dice = host.dice
         self._writer: SnapshotWriter | None = None
         self._waiting: list[Txn] = []
@@ -368,7 +370,24 @@ class Life:
                 self._synced(zxid)
             return
         self._syncing = True
-        self._submit(partial(self.store.append_and_sync, batch))
+        descriptor = self.store.log_descriptor
+        if descriptor is None or self._writer is not None:
+            self._submit(partial(self.store.append_and_sync, batch))
+            return
+        try:
+            self.store.append(batch)
+        except StorageFailedError as error:
+            self._done(0, error)
+            return
+        self._submit(partial(self._sync_by_kernel, descriptor))
+
+    def _sync_by_kernel(self, descriptor: int) -> int:
+        failure: OSError | None = None
+        try:
+            self._files.sync(descriptor)
+        except OSError as error:
+            failure = error
+        return self.store.synced(failure)
 
     def pause_ms(self) -> float:
         """How long a thread takes for a call on the disk, or the news of it."""

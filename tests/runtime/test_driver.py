@@ -36,7 +36,10 @@ _FAILING_SYNC = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/aio_abi.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int sync_by(const char *name, int fd)
@@ -51,7 +54,28 @@ static int sync_by(const char *name, int fd)
 
 int fsync(int fd) { return sync_by("fsync", fd); }
 int fdatasync(int fd) { return sync_by("fdatasync", fd); }
+
+long syscall(long number, ...)
+{
+    long (*real)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    long given[6], result;
+    va_list rest;
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++)
+        given[i] = va_arg(rest, long);
+    va_end(rest);
+    if (number == SYS_io_setup && getenv("NO_KERNEL_SYNC")) {
+        errno = ENOSYS;
+        return -1;
+    }
+    result = real(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+    if (number == SYS_io_getevents && result > 0 && access(getenv("SYNC_FAILS"), F_OK) == 0)
+        ((struct io_event *)given[3])->res = -EIO;
+    return result;
+}
 """
+_WAYS: list[dict[str, str]] = [{}, {"NO_KERNEL_SYNC": "yes"}]
+"""Batches are synced by the kernel where it can do that, and in a thread."""
 
 
 def _create(client: Client, path: bytes, data: bytes) -> int:
@@ -164,9 +188,10 @@ def failing_sync(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def test_a_failing_sync(failing_sync: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", _WAYS)
+def test_a_failing_sync(failing_sync: Path, tmp_path: Path, way: dict[str, str]) -> None:
     fails = tmp_path / "fails"
-    environment = {"LD_PRELOAD": str(failing_sync), "SYNC_FAILS": str(fails)}
+    environment = {"LD_PRELOAD": str(failing_sync), "SYNC_FAILS": str(fails), **way}
     with Server(tmp_path, environment) as server:
         with Client(server.port) as client, Client(server.port) as other:
             assert client.create(b"/before", b"before")[2] == 0

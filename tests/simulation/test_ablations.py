@@ -68,6 +68,18 @@ def test_a_write_counts_only_after_its_sync(monkeypatch: Patch) -> None:
     assert "promised" in found("power")
 
 
+def test_what_the_kernel_syncs_counts_only_after_that(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(FakeFiles, "sync", lambda files, descriptor: None)
+    assert "promised" in found("power")
+
+
+def test_what_the_kernel_could_not_sync_does_not_count(monkeypatch: Patch) -> None:
+    synced = TxnLog.synced
+    monkeypatch.setattr(TxnLog, "synced", lambda log, error: synced(log, None))
+    message = found("power sync", retry_ms=1000.0)
+    assert "promised" in message or "txns are missing" in message
+
+
 def test_without_syncs_acknowledged_writes_are_lost(monkeypatch: Patch) -> None:
     config = Plan.config
     monkeypatch.setattr(

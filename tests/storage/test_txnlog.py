@@ -18,7 +18,7 @@ from coterie.storage.errors import (
 from coterie.storage.segment import HEADER, RECORD_END
 from coterie.storage.txnlog import TxnLog, needed, padded, segments
 from coterie.system.files import Files, OSFiles
-from coterie.testing.files import Disk, HaltedError
+from coterie.testing.files import Disk, FakeFiles, HaltedError
 from coterie.wire.entries import decode
 from coterie.wire.numbered import Txn
 from tests.golden.packets import HERE
@@ -453,6 +453,68 @@ def test_after_a_failure_a_crash_leaves_all_that_was_acknowledged() -> None:
         assert len(found) >= acknowledged, f"seed {seed}"
 
 
+def _sync(log: TxnLog, files: FakeFiles, descriptor: int | None) -> int:
+    """As a thread does it, or with a descriptor as the kernel does."""
+    if descriptor is None:
+        return log.sync()
+    failure: OSError | None = None
+    try:
+        files.sync(descriptor)
+    except OSError as error:
+        failure = error
+    return log.synced(failure)
+
+
+def test_who_syncs_the_descriptor_says_so() -> None:
+    made, files = disk()
+    author = Author()
+    log = _log(files, bytes_max=2000)
+    log.append(author.some(1))
+    assert log.descriptor is None, "the name of the file is not durable yet"
+    log.sync()
+    for _ in range(2):
+        descriptor = log.descriptor
+        assert descriptor is not None
+        log.append(author.some(2, 300))
+        before = log.synced_zxid
+        files.sync(descriptor)
+        assert log.synced_zxid == before
+        assert log.synced(None) == before + 2
+    log.append(author.some(2, 300))
+    assert _sync(log, files, log.descriptor) == 7
+    assert log.descriptor is None, "a new file is due"
+    made.crash(Random(1))
+    assert _zxids(made.mount()) == list(range(1, 8))
+
+
+def test_without_force_sync_there_is_nothing_to_be_synced() -> None:
+    _, files = disk()
+    log = _log(files, force_sync=False)
+    _write(log, Author().some(2))
+    assert log.descriptor is None
+
+
+def test_a_descriptor_that_could_not_be_synced_is_a_failure_as_any() -> None:
+    for seed in range(50):
+        made, files = disk()
+        made.dice = Random(seed)
+        author = Author()
+        log = _log(files)
+        _write(log, author.some(2))
+        descriptor = log.descriptor
+        log.append(author.some(3, 700))
+        made.sync_fails = True
+        with pytest.raises(StorageFailedError, match=r"the log cannot be written: .*log\.1: "):
+            _sync(log, files, descriptor)
+        assert log.descriptor is None
+        with pytest.raises(StorageFailedError):
+            log.append(author.some(2))
+        made.sync_fails = False
+        assert log.retry() == 7
+        made.crash(Random(seed))
+        assert _zxids(made.mount()) == list(range(1, 8))
+
+
 def _write_until_the_power_fails(disk: Disk, author: Author, dice: Random) -> int:
     """The last zxid that was acknowledged."""
     acknowledged = 0
@@ -464,8 +526,9 @@ def _write_until_the_power_fails(disk: Disk, author: Author, dice: Random) -> in
         log.mend()
         author.tree.zxid = acknowledged
         for _ in range(100):
+            descriptor = log.descriptor if dice.random() < 0.5 else None
             log.append(author.some(dice.randrange(1, 5), dice.randrange(1200)))
-            acknowledged = log.sync()
+            acknowledged = _sync(log, files, descriptor)
             if dice.random() < 0.1:
                 log.roll()
     except HaltedError:

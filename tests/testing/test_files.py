@@ -46,6 +46,19 @@ def test_a_sync_keeps_everything() -> None:
     assert outcomes(write) == {NEW}
 
 
+def test_a_file_is_synced_by_its_descriptor() -> None:
+    for seed in range(50):
+        disk = Disk("s1", Random(seed))
+        files = disk.mount()
+        other, file = files.open("b"), files.open("a")
+        file.write(0, NEW)
+        other.write(0, NEW)
+        files.sync(file.descriptor)
+        files.sync_directory("")
+        disk.crash()
+        assert disk.mount().read("a", 0, 10**6) == NEW
+
+
 def test_a_write_is_torn_between_sectors_and_any_may_be_missing() -> None:
     def write(disk: Disk, file: FakeFile) -> None:
         file.write(0, NEW)
