@@ -73,7 +73,7 @@ class Driver:
         self._store = store
         self._clock = clock
         self.loop = loop
-        self._log = LogSync(loop, store, clock)
+        self.log = LogSync(loop, store, clock)
         self._snapshotter = Worker(loop, "coterie-snapshot")
         self._writer: SnapshotWriter | None = None
         self._finishing = False
@@ -232,10 +232,10 @@ class Driver:
         batch, self._waiting = self._waiting, []
         self._gathering.begins(len(batch))
         calm = self._writer is None
-        if len(batch) == 1 and self.chunks <= 1 and calm and self._log.is_quick:
+        if len(batch) == 1 and self.chunks <= 1 and calm and self.log.is_quick:
             # It is all that there was to do.
             try:
-                zxid = self._log.log(batch)
+                zxid = self.log.log(batch)
             except StorageFailedError as error:
                 self._failed(error)
             else:
@@ -243,7 +243,7 @@ class Driver:
                 self._synced(zxid)
             return
         self._syncing = True
-        self._log.begin(batch, self._done, calm)
+        self.log.begin(batch, self._done, calm)
 
     def _gathered(self) -> None:
         self._gather_handle = None
@@ -267,7 +267,7 @@ class Driver:
     def _synced(self, zxid: int) -> None:
         self._failing = False
         self._synced_zxid = zxid
-        self._gathering.ends(self._clock.monotonic_ms(), self._log.ms)
+        self._gathering.ends(self._clock.monotonic_ms(), self.log.ms)
         self.member.synced(zxid, self.now_ms)
         self._sync()
         if self._writer is None and self._store.wants_snapshot:
@@ -283,7 +283,7 @@ class Driver:
 
     def _retry(self) -> None:
         self._syncing = True
-        self._log.retry(self._done)
+        self.log.retry(self._done)
 
     def snapshot(self) -> None:
         """Start to write a snapshot, in slices between which clients are served.
@@ -346,7 +346,7 @@ class Driver:
 
     def numbers(self) -> dict[str, float]:
         """What the log and the snapshots took, by Apache's metric names."""
-        syncs = self._log
+        syncs = self.log
         return {
             "cnt_fsynctime": syncs.count,
             "avg_fsynctime": round(syncs.ms_total / syncs.count, 4) if syncs.count else 0.0,
@@ -380,7 +380,7 @@ class Driver:
     def _end_threads(self) -> None:
         self._ended = True
         writer, self._writer = self._writer, None
-        self._log.close()
+        self.log.close()
         self._snapshotter.close()
         if writer is not None:
             writer.abort()

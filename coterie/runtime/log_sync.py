@@ -2,8 +2,8 @@
 
 There are three ways:
 - in the loop itself, a lone write on a quick disk: that saves two switches between threads;
-- written in the loop and synced by the kernel (`system/kernel_sync.py`): a thread would fight with
-  the loop for the interpreter's lock. A file is not begun in this way, nor while a snapshot is
+- written in the loop and synced by the kernel, where that is set up: a thread would fight with the
+  loop for the interpreter's lock. A file is not begun in this way, nor while a snapshot is
   written; and where a write has kept the loop, since the disk is busy, the next batches are
   written elsewhere;
 - both in a thread.
@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coterie.storage.errors import StorageFailedError
 from coterie.storage.store import Store
 from coterie.system.clock import Clock
-from coterie.system.kernel_sync import KernelSync
 from coterie.system.worker import Worker
 from coterie.wire.numbered import Txn
+
+if TYPE_CHECKING:
+    from coterie.system.kernel_sync import KernelSync
 
 Done = Callable[[int, BaseException | None], None]
 """What is called with the zxid up to which the log is durable, or with an error."""
@@ -41,9 +43,9 @@ class LogSync:
         self.count = 0
         self.ms_total = 0.0
         self.ms_max = 0.0
+        self.kernel: KernelSync | None = None
         self._store = store
         self._clock = clock
-        self._kernel = KernelSync.open(loop)
         self._rest = 0
         """So many batches are not written in the loop."""
         self._worker = Worker(loop, "coterie-log")
@@ -65,7 +67,7 @@ class LogSync:
         """Log a batch meanwhile; `calm` is that nothing else is written. What cannot be written
         at all may be `done` before this returns."""
         self._rest = max(self._rest - 1, 0)
-        kernel, store = self._kernel, self._store
+        kernel, store = self.kernel, self._store
         descriptor = store.log_descriptor
         if kernel is None or descriptor is None or self._rest or not calm:
             self._in_thread(lambda: store.append_and_sync(batch), done)
@@ -119,6 +121,6 @@ class LogSync:
 
     def close(self) -> None:
         """Finish the batch that is under way, and end the thread."""
-        if self._kernel is not None:
-            self._kernel.close()
+        if self.kernel is not None:
+            self.kernel.close()
         self._worker.close()

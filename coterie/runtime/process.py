@@ -230,7 +230,12 @@ class ServerProcess:
         config, clock, loop = self.config, self._clock, asyncio.get_running_loop()
         now_ms, wall_ms = clock.monotonic_ms(), clock.wall_ms()
         if config.ensemble is None:
-            return Driver(Standalone(config, tree, now_ms, wall_ms), store, clock, loop)
+            # Not for members: three on two processors made fewer writes with it than with threads.
+            from coterie.system.kernel_sync import KernelSync
+
+            driver = Driver(Standalone(config, tree, now_ms, wall_ms), store, clock, loop)
+            driver.log.kernel = KernelSync.open(loop)
+            return driver
         # Who serves alone need not wait for these, nor have room for them.
         from coterie.core.member import Member
         from coterie.runtime.peers import PeerPorts

@@ -71,9 +71,7 @@ class _Place:
         self.ends: list[tuple[int, BaseException | None]] = []
         self.threads: list[str] = []
         self.log = LogSync(loop, self.store, self.clock)
-        if self.log._kernel is not None:
-            self.log._kernel.close()
-        self.log._kernel = self.kernel  # type: ignore[assignment]
+        self.log.kernel = self.kernel  # type: ignore[assignment]
         append = self.store.append
 
         def noted(txns: list[Txn]) -> None:
@@ -215,13 +213,12 @@ def test_a_lone_write_is_logged_at_once_while_that_is_quick(place: _Place) -> No
 def test_the_kernel_itself(tmp_path: Path) -> None:
     """All of it, without anything in its place."""
     loop = asyncio.new_event_loop()
-    probe = KernelSync.open(loop)
-    if probe is None:
-        pytest.skip("the kernel has no sync of its own, or does not allow it")
-    probe.close()
     store = Store(OSFiles(), embedded_default(str(tmp_path)), Random(1))
     store.recover()
     log, author = LogSync(loop, store, SystemClock()), Author()
+    log.kernel = KernelSync.open(loop)
+    if log.kernel is None:
+        pytest.skip("the kernel has no sync of its own, or does not allow it")
     zxids: list[int] = []
 
     async def run() -> None:
