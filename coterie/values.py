@@ -70,28 +70,11 @@ class CreateMode(IntEnum):
     PERSISTENT_TTL = 5
     PERSISTENT_SEQUENTIAL_TTL = 6
 
-    @property
-    def ephemeral(self) -> bool:
-        return self in _EPHEMERAL
-
-    @property
-    def sequential(self) -> bool:
-        return self in _SEQUENTIAL
-
-    @property
-    def ttl(self) -> bool:
-        return self in _TTL
-
-
-_EPHEMERAL: Final = frozenset((CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL))
-_SEQUENTIAL: Final = frozenset(
-    (
-        CreateMode.PERSISTENT_SEQUENTIAL,
-        CreateMode.EPHEMERAL_SEQUENTIAL,
-        CreateMode.PERSISTENT_SEQUENTIAL_TTL,
-    )
-)
-_TTL: Final = frozenset((CreateMode.PERSISTENT_TTL, CreateMode.PERSISTENT_SEQUENTIAL_TTL))
+    def __init__(self, flags: int) -> None:
+        # Attributes, since every create that a server prepares asks for all of them.
+        self.ephemeral = flags in (1, 3)
+        self.sequential = flags in (2, 3, 6)
+        self.ttl = flags in (5, 6)
 
 
 MODES: Final[dict[int, CreateMode]] = {int(mode): mode for mode in CreateMode}

@@ -143,8 +143,7 @@ def _body_fields(body: Record) -> dict[str, Any]:
         parts = [{"type": KINDS[kind], **_body_fields(part)} for kind, part in body.operations]
         return {"operations": parts}
     fields: dict[str, Any] = {}
-    names: tuple[str, ...] = tuple(type(body).__slots__)
-    for name in names:
+    for name in body.field_names():
         value = getattr(body, name)
         if name == "data":
             fields |= {} if value is None else show.data_fields(value)

@@ -27,8 +27,7 @@ from coterie.errors import (
 )
 from coterie.values import AddWatchMode, EventType, Perms
 from coterie.wire import requests
-from coterie.wire.cursor import Reader, write_buffer, write_int, write_string
-from coterie.wire.jute import write_acls
+from coterie.wire.cursor import Reader, write_acls, write_buffer, write_int, write_string
 from coterie.wire.requests import Op
 
 if TYPE_CHECKING:

@@ -66,7 +66,7 @@ def _check(tree: Tree, access: AccessControl, write: Write, perms: int) -> None:
     path = request.path
     if write.op in (Op.CREATE, Op.CREATE2, Op.DELETE):
         cut = path.rfind(b"/")
-        if cut < 0 or b"\0" in path:
+        if cut < 0 or 0 in path:
             return
         path = path[:cut] or paths.ROOT
     if isinstance(request, (requests.CreateRequest, requests.SetACLRequest)):

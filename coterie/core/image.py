@@ -25,7 +25,7 @@ from coterie.core.znode import Node
 from coterie.errors import MarshallingError, NoNodeError
 from coterie.paths import ROOT
 from coterie.values import ACL, ANYONE, OPEN_ACL, ACLs, Id
-from coterie.wire.jute import write_acls
+from coterie.wire.cursor import write_acls
 
 END_PATH: Final = b"\0\0\0\x01/"
 SIGNATURE: Final = b"\0\0\0\x0aBenWasHere"

@@ -149,6 +149,9 @@ class Prepare:
             Op.CHECK: self._check,
             Op.RECONFIG: self._reconfig,
         }
+        self._readers: dict[int, Callable[[Reader], Record]] = {
+            op: requests.TABLE[op].request.read for op in self._handlers
+        }
 
     def txn(self, write: Write, wall_ms: int) -> Txn:
         """The txn for a write: what it asks for, or the error that it meets.
@@ -171,7 +174,7 @@ class Prepare:
         if handler is None:
             # Another member may forward what it likes.
             raise MarshallingError
-        request = requests.TABLE[write.op].request.read(reader)
+        request = self._readers[write.op](reader)
         self.zxid += 1
         try:
             body = handler(write.op, request)
@@ -331,7 +334,7 @@ class Prepare:
         self._check_session()
         path = request.path
         cut = path.rfind(b"/")
-        if cut < 0 or b"\0" in path:
+        if cut < 0 or 0 in path:
             raise BadArgumentsError
         parent_path = path[:cut] or paths.ROOT
         acl = self._access.fix(request.acl, self._write.ids)
@@ -387,7 +390,7 @@ class Prepare:
 
     def _parent_of_removable(self, path: bytes) -> bytes:
         cut = path.rfind(b"/")
-        if cut < 0 or b"\0" in path or path in _SPECIAL:
+        if cut < 0 or 0 in path or path in _SPECIAL:
             raise BadArgumentsError
         return path[:cut] or paths.ROOT
 

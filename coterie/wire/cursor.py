@@ -1,4 +1,4 @@
-"""How the primitives of jute are read and written: a cursor over bytes, and functions.
+"""How the primitives of jute, and ACLs, are read and written: a cursor over bytes, and functions.
 
 Rules: what was read from outside and does not fit raises `MarshallingError`; nothing here
 allocates more than the bytes it was given can justify. mypyc compiles this module, and not
@@ -11,9 +11,11 @@ import struct
 from typing import Final
 
 from coterie.errors import MarshallingError
+from coterie.values import ACL, OPEN_ACL, ACLs, Id
 
 _INT: Final = struct.Struct(">i")
 _LONG: Final = struct.Struct(">q")
+_INT_AT: Final = _INT.unpack_from
 
 
 class Reader:
@@ -44,7 +46,7 @@ class Reader:
         if pos + 4 > self.end:
             raise MarshallingError
         self.pos = pos + 4
-        value: int = _INT.unpack_from(self.data, pos)[0]
+        value: int = _INT_AT(self.data, pos)[0]
         return value
 
     def int64(self) -> int:
@@ -60,7 +62,7 @@ class Reader:
         start = self.pos + 4
         if start > self.end:
             raise MarshallingError
-        length: int = _INT.unpack_from(self.data, self.pos)[0]
+        length: int = _INT_AT(self.data, self.pos)[0]
         if length < 0:
             if length != -1:
                 raise MarshallingError
@@ -115,21 +117,58 @@ def write_string(out: bytearray, value: str) -> None:
     write_buffer(out, value.encode("utf-8", "surrogatepass"))
 
 
+def read_acls(reader: Reader) -> ACLs:
+    """vector<ACL>; null reads as empty, which every caller refuses alike.
+
+    The open ACL, which nearly every znode has, is known by its bytes and is one object.
+    """
+    if reader.data.startswith(_OPEN_BYTES, reader.pos, reader.end):
+        reader.pos += len(_OPEN_BYTES)
+        return OPEN_ACL
+    return tuple(
+        ACL(reader.int32(), Id(reader.string(), reader.string())) for _ in range(reader.count())
+    )
+
+
+def write_acls(out: bytearray, acls: ACLs) -> None:
+    if acls is OPEN_ACL:
+        out += _OPEN_BYTES
+    else:
+        _write_each(out, acls)
+
+
+def _write_each(out: bytearray, acls: ACLs) -> None:
+    write_int(out, len(acls))
+    for perms, (scheme, name) in acls:
+        write_int(out, perms)
+        write_string(out, scheme)
+        write_string(out, name)
+
+
+def _encoded(acls: ACLs) -> bytes:
+    out = bytearray()
+    _write_each(out, acls)
+    return bytes(out)
+
+
+_OPEN_BYTES: Final = _encoded(OPEN_ACL)
+
+
 def read_setting(reader: Reader) -> tuple[bytes, bytes | None, int]:
     """A path, a buffer and an int, as setData has them, in one go: half of all writes."""
     data, start, end = reader.data, reader.pos, reader.end
     if end - start < 12:
         raise MarshallingError
-    length: int = _INT.unpack_from(data, start)[0]
+    length: int = _INT_AT(data, start)[0]
     split = start + 8 + length
     if not start + 8 <= split <= end - 4:
         # A lie, or the path is null.
         return reader.path(), reader.buffer(), reader.int32()
-    size: int = _INT.unpack_from(data, split - 4)[0]
+    size: int = _INT_AT(data, split - 4)[0]
     tail = split + max(size, 0)
     if size < -1 or tail > end - 4:
         raise MarshallingError
     reader.pos = tail + 4
     value = None if size == -1 else data[split:tail]
-    version: int = _INT.unpack_from(data, tail)[0]
+    version: int = _INT_AT(data, tail)[0]
     return data[start + 4 : split - 4], value, version

@@ -6,11 +6,12 @@ Every member reads each txn that another numbered, so this is a module that mypy
 from __future__ import annotations
 
 from coterie.errors import MarshallingError
-from coterie.wire.cursor import Reader, read_setting
+from coterie.wire.cursor import Reader
 from coterie.wire.jute import Record
 from coterie.wire.numbered import DIGEST, DIGEST_VERSION, HEADER, Txn
 from coterie.wire.requests import Op
-from coterie.wire.txns import SetDataTxn, read_body
+from coterie.wire.txns import read_body
+from coterie.wire.writes import CreateTxn, SetDataTxn
 
 
 def decode(entry: bytes) -> Txn:
@@ -21,8 +22,10 @@ def decode(entry: bytes) -> Txn:
     reader = Reader(entry, HEADER.size)
     body: Record
     if kind == Op.SET_DATA:
-        # Half of all txns: without the detour by the table.
-        body = SetDataTxn(*read_setting(reader))
+        # This and create are nearly all txns: without the detour by the table.
+        body = SetDataTxn.read(reader)
+    elif kind == Op.CREATE or kind == Op.CREATE2:
+        body = CreateTxn.read(reader)
     else:
         body = read_body(kind, reader)
     digest: int | None = None

@@ -3,7 +3,7 @@
 The encoding is the same in the log and in a PROPOSAL, so a `Txn` carries it along: `encoded` is
 made once, by the server that numbered the txn, often from slices of the client's request. Every
 part of a server reads the fields, so this is a module that mypyc compiles; the bodies are in
-`wire/txns.py`, which it cannot, and `wire/entries.py` reads both.
+`wire/txns.py`, which it cannot, and `wire/writes.py`, and `wire/entries.py` reads both.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class Txn:
         self.digest = digest
         self.shares: dict[bytes, int] | None = None
         if encoded is None:
-            encoded = HEADER.pack(session_id, cxid, zxid, time_ms, type)
-            encoded += body.encode() if encoded_body is None else encoded_body
-            if digest is not None:
-                encoded += DIGEST.pack(DIGEST_VERSION, digest)
+            header = HEADER.pack(session_id, cxid, zxid, time_ms, type)
+            tail = b"" if digest is None else DIGEST.pack(DIGEST_VERSION, digest)
+            middle = body.encode() if encoded_body is None else encoded_body
+            encoded = b"".join((header, middle, tail))
         self.encoded = encoded
 
     def __repr__(self) -> str:

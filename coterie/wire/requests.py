@@ -1,18 +1,19 @@
 """The client protocol: opcodes, headers, and every request and response, in one table.
 
 Records carry the field names and the order of ZooKeeper's `zookeeper.jute`. Paths are bytes.
-`TABLE` says for each opcode which record its body is and what answers it.
+`TABLE` says for each opcode which record its body is and what answers it. Those of create and
+setData are in `wire/writes.py`.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 from coterie.errors import MarshallingError
 from coterie.values import Stat
-from coterie.wire.cursor import Reader, read_setting, write_buffer
+from coterie.wire.cursor import Reader, write_buffer
 from coterie.wire.jute import (
     Acls,
     Bool,
@@ -23,9 +24,11 @@ from coterie.wire.jute import (
     Paths,
     Record,
     Text,
-    read_acls,
     record,
 )
+from coterie.wire.writes import CreateRequest, SetDataRequest
+
+__all__ = ["CreateRequest", "SetDataRequest"]
 
 NOTIFICATION_XID: Final = -1
 PING_XID: Final = -2
@@ -124,19 +127,6 @@ class RequestHeader(Record):
 
 
 @record
-class CreateRequest(Record):
-    path: Path
-    data: Buffer
-    acl: Acls
-    flags: Int
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        """As generated, but without a call through the table for each field: it is hot."""
-        return cls(reader.buffer() or b"", reader.buffer(), read_acls(reader), reader.int32())
-
-
-@record
 class CreateTTLRequest(Record):
     path: Path
     data: Buffer
@@ -164,17 +154,6 @@ class PathRequest(Record):
     """getACL, sync, getAllChildrenNumber, getEphemerals and deleteContainer."""
 
     path: Path
-
-
-@record
-class SetDataRequest(Record):
-    path: Path
-    data: Buffer
-    version: Int
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        return cls(*read_setting(reader))
 
 
 @record

@@ -1,6 +1,6 @@
 """The bodies of txns (a whole one is in `wire/numbered.py`, how it is read in `wire/entries.py`).
 
-A txn is the only thing that changes a znode.
+A txn is the only thing that changes a znode. Those of create and setData are in `wire/writes.py`.
 """
 
 from __future__ import annotations
@@ -8,21 +8,13 @@ from __future__ import annotations
 from typing import Final, Self
 
 from coterie.errors import MarshallingError
-from coterie.wire.cursor import Reader, read_setting, write_buffer, write_int
-from coterie.wire.jute import Acls, Bool, Buffer, Int, Long, Path, Paths, Record, record
+from coterie.wire.cursor import Reader, write_buffer, write_int
+from coterie.wire.jute import Acls, Buffer, Int, Long, Path, Paths, Record, record
 from coterie.wire.numbered import DIGEST, DIGEST_VERSION
 from coterie.wire.requests import Op
+from coterie.wire.writes import CreateTxn, SetDataTxn
 
-
-@record
-class CreateTxn(Record):
-    """create and create2. `parent_cversion` is the parent's stored one after this create."""
-
-    path: Path
-    data: Buffer
-    acl: Acls
-    ephemeral: Bool
-    parent_cversion: Int
+__all__ = ["CreateTxn", "SetDataTxn"]
 
 
 @record
@@ -45,19 +37,6 @@ class CreateTTLTxn(Record):
 @record
 class DeleteTxn(Record):
     path: Path
-
-
-@record
-class SetDataTxn(Record):
-    """`version` is the new one."""
-
-    path: Path
-    data: Buffer
-    version: Int
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        return cls(*read_setting(reader))
 
 
 @record
@@ -144,8 +123,6 @@ def read_body(kind: int, reader: Reader) -> Record:
     cls = BODIES.get(kind)
     if cls is None:
         raise MarshallingError
-    if cls is CreateTxn:
-        return _read_create(reader)
     if cls is CloseSessionTxn and _has_no_body(reader):
         return CloseSessionTxn([])
     return cls.read(reader)
@@ -155,11 +132,3 @@ def _has_no_body(reader: Reader) -> bool:
     """Whether nothing but a digest is there. As a body it would be two empty paths."""
     rest = reader.data[reader.pos : reader.end]
     return not rest or (len(rest) == DIGEST.size and DIGEST.unpack(rest)[0] == DIGEST_VERSION)
-
-
-def _read_create(reader: Reader) -> CreateTxn:
-    """CreateTxn, or the shorter one of 3.3, which did not have the parent's cversion."""
-    path, data, acl = CreateTxn._codecs[:3]
-    values = (path[1].read(reader), data[1].read(reader), acl[1].read(reader))
-    ephemeral = reader.boolean()
-    return CreateTxn(*values, ephemeral, -1 if reader.at_end() else reader.int32())

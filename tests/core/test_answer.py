@@ -9,8 +9,7 @@ import pytest
 from coterie.errors import MarshallingError, NoAuthError, NoNodeError, NoWatcherError
 from coterie.values import ACL, ANYONE, ACLs, AddWatchMode, CreateMode, Id, Perms, WatcherType
 from coterie.wire import requests
-from coterie.wire.cursor import Reader
-from coterie.wire.jute import read_acls
+from coterie.wire.cursor import Reader, read_acls
 from coterie.wire.requests import Op
 from tests.core.conftest import Alone, Client, create, framed, read
 

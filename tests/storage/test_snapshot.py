@@ -18,8 +18,7 @@ from coterie.storage.txnlog import TxnLog
 from coterie.system.files import Files, OSFiles
 from coterie.testing.files import FakeFiles, HaltedError
 from coterie.values import ACL, OPEN_ACL, Id
-from coterie.wire.cursor import Reader
-from coterie.wire.jute import read_acls
+from coterie.wire.cursor import Reader, read_acls
 from coterie.wire.numbered import Txn
 from coterie.wire.requests import Op
 from coterie.wire.txns import SetACLTxn

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from types import ModuleType
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 import hypothesis.strategies as st
 
 from coterie.values import ACL, OPEN_ACL, ACLs, Id
-from coterie.wire.jute import Acls, Bool, Buffer, Int, Long, Path, Paths, Record, Text
+from coterie.wire.jute import (
+    Acls,
+    Bool,
+    Buffer,
+    Int,
+    Long,
+    Path,
+    Paths,
+    Record,
+    Text,
+    declared,
+)
 
 _PATHS: Final = st.sampled_from([b"", b"/", b"/a", b"/a/b-0000000001"]) | st.binary(max_size=6)
 IDS: Final = st.builds(Id, st.sampled_from(["world", "ip", ""]), st.text(max_size=4))
 ACLS: Final[st.SearchStrategy[ACLs]] = st.just(OPEN_ACL) | st.lists(
     st.builds(ACL, st.integers(0, 31), IDS), max_size=3
 ).map(tuple)
-_BY_FIELD: Final[dict[Any, st.SearchStrategy[Any]]] = {
+_BY_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
     Int: st.integers(-(2**31), 2**31 - 1),
     Long: st.integers(-(2**63), 2**63 - 1),
     Bool: st.booleans(),
@@ -26,12 +36,14 @@ _BY_FIELD: Final[dict[Any, st.SearchStrategy[Any]]] = {
     Paths: st.lists(_PATHS, max_size=4),
     Acls: ACLS,
 }
+_BY_CODEC: Final = {
+    codec: values for type, values in _BY_TYPE.items() for _, codec in declared(field=type)
+}
 
 
 def of(cls: type[Record]) -> st.SearchStrategy[Record]:
     """Records of one class, with anything in their fields that can travel."""
-    hints = get_type_hints(cls, include_extras=True)
-    return st.builds(cls, *(_BY_FIELD[hints[field.name]] for field in fields(cls)))  # type: ignore[arg-type]
+    return st.builds(cls, *(_BY_CODEC[codec] for _, codec in cls._codecs))
 
 
 def declared_in(module: ModuleType) -> list[type[Record]]:
@@ -39,8 +51,6 @@ def declared_in(module: ModuleType) -> list[type[Record]]:
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Record)
-        and hasattr(value, "__match_args__")
+        if isinstance(value, type) and issubclass(value, Record) and value is not Record
     ]
     return sorted(found, key=lambda cls: cls.__name__)

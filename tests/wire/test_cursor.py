@@ -1,15 +1,23 @@
-"""The primitives of jute: signs, nulls, lies about lengths, ends that come too early."""
+"""The primitives of jute, and ACLs: signs, nulls, lies about lengths, ends that come too early."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import MarshallingError
-from coterie.wire.cursor import Reader, read_setting, write_buffer, write_int
+from coterie.values import ACL, OPEN_ACL, ACLs, Id
+from coterie.wire.cursor import (
+    Reader,
+    read_acls,
+    read_setting,
+    write_acls,
+    write_buffer,
+    write_int,
+)
 
 
 def test_numbers_are_signed_and_big_endian() -> None:
@@ -94,3 +102,35 @@ def test_a_setting_is_read_as_field_by_field(
     else:
         assert read_setting(whole) == expected
         assert whole.pos == parts.pos
+
+
+def _written(acls: ACLs) -> bytes:
+    out = bytearray()
+    write_acls(out, acls)
+    return bytes(out)
+
+
+_IDS = st.builds(Id, st.text(max_size=5), st.text(max_size=5))
+_ACLS = st.lists(st.builds(ACL, st.integers(0, 31), _IDS), max_size=4).map(tuple)
+
+
+@settings(deadline=None)
+@given(_ACLS | st.just(OPEN_ACL))
+def test_acls_come_back(acls: tuple[ACL, ...]) -> None:
+    reader = Reader(_written(acls))
+    assert read_acls(reader) == acls
+    assert reader.at_end()
+
+
+def test_the_open_acl_is_one_object() -> None:
+    data = _written(OPEN_ACL)
+    assert read_acls(Reader(b"xx" + data, 2)) is OPEN_ACL
+    two = (*OPEN_ACL, ACL(1, Id("ip", "127.0.0.1")))
+    assert read_acls(Reader(_written(two))) == two
+
+
+def test_acls_cut_short() -> None:
+    data = _written(OPEN_ACL)
+    for end in range(len(data)):
+        with pytest.raises(MarshallingError):
+            read_acls(Reader(data, 0, end))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import MarshallingError
-from coterie.values import ACL, OPEN_ACL, Id
-from coterie.wire import cursor, jute
+from coterie.values import OPEN_ACL
+from coterie.wire import cursor
 from coterie.wire.cursor import Reader
 from coterie.wire.jute import Buffer, Int, Paths, Record, Text, record
 
@@ -44,11 +44,11 @@ def _written(write: Callable[[bytearray, Any], None], value: Any) -> bytes:
         (cursor.write_buffer, b"ab", "000000026162"),
         (cursor.write_string, "ü", "00000002c3bc"),
         (
-            jute.write_acls,
+            cursor.write_acls,
             OPEN_ACL,
             "000000010000001f00000005776f726c6400000006616e796f6e65",
         ),
-        (jute.write_acls, (), "00000000"),
+        (cursor.write_acls, (), "00000000"),
     ],
 )
 def test_known_bytes(write: Callable[[bytearray, Any], None], value: Any, wire: str) -> None:
@@ -62,7 +62,7 @@ def test_null_and_empty_are_two_things_for_a_buffer_and_one_elsewhere() -> None:
     assert Reader(null).path() == b""
     assert Reader(null).string() == ""
     assert Reader(null).count() == 0
-    assert jute.read_acls(Reader(null)) == ()
+    assert cursor.read_acls(Reader(null)) == ()
 
 
 def test_a_reader_of_a_part_does_not_look_beyond_its_end() -> None:
@@ -71,28 +71,6 @@ def test_a_reader_of_a_part_does_not_look_beyond_its_end() -> None:
         Reader(data, 0, 9).buffer()
     with pytest.raises(MarshallingError):
         Reader(data, 0, 3).raw(4)
-    acls = _written(jute.write_acls, OPEN_ACL)
-    with pytest.raises(MarshallingError):
-        jute.read_acls(Reader(acls, 0, len(acls) - 1))
-
-
-_IDS = st.builds(Id, st.text(max_size=5), st.text(max_size=5))
-_ACLS = st.lists(st.builds(ACL, st.integers(0, 31), _IDS), max_size=4).map(tuple)
-
-
-@settings(deadline=None)
-@given(_ACLS | st.just(OPEN_ACL))
-def test_acls_come_back(acls: tuple[ACL, ...]) -> None:
-    reader = Reader(_written(jute.write_acls, acls))
-    assert jute.read_acls(reader) == acls
-    assert reader.at_end()
-
-
-def test_the_open_acl_is_one_object() -> None:
-    data = _written(jute.write_acls, OPEN_ACL)
-    assert jute.read_acls(Reader(b"xx" + data, 2)) is OPEN_ACL
-    two = (*OPEN_ACL, ACL(1, Id("ip", "127.0.0.1")))
-    assert jute.read_acls(Reader(_written(jute.write_acls, two))) == two
 
 
 @settings(deadline=None)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import struct
-from types import MethodType
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import MarshallingError
@@ -183,37 +182,6 @@ def test_any_bytes_are_a_record_or_a_marshalling_error(cls: type[Record]) -> Non
         assert reader.pos <= reader.end
 
     check()
-
-
-@settings(deadline=None)
-@given(records.of(SetDataRequest).map(Record.encode), st.integers(0, 40), st.binary(max_size=4))
-@example(b"\0\0\0\x02/a\xff\xff\xff\xff\0\0\0\x07", 0, b"")
-@example(b"\xff\xff\xff\xff\0\0\0\0\0\0\0\x07", 0, b"")  # a null path
-@example(b"\xff\xff\xff\xfe\0\0\0\0\0\0\0\x07", 0, b"")
-def test_the_quick_way_to_read_set_data_is_the_general_one(
-    data: bytes, at: int, change: bytes
-) -> None:
-    _same_as_generated(SetDataRequest, data[:at] + change + data[at + len(change) :])
-
-
-@settings(deadline=None)
-@given(records.of(CreateRequest).map(Record.encode), st.integers(0, 40), st.binary(max_size=4))
-def test_the_quick_way_to_read_create_is_the_general_one(
-    data: bytes, at: int, change: bytes
-) -> None:
-    _same_as_generated(CreateRequest, data[:at] + change + data[at + len(change) :])
-
-
-def _same_as_generated(cls: type[Record], data: bytes) -> None:
-    generated = MethodType(Record.read.__func__, cls)  # type: ignore[attr-defined]
-    results: list[object] = []
-    for read in (cls.read, generated):
-        reader = Reader(b"before" + data + b"behind", 6, 6 + len(data))
-        try:
-            results.append((read(reader), reader.pos))
-        except MarshallingError:
-            results.append(MarshallingError)
-    assert results[0] == results[1]
 
 
 @settings(deadline=None)
