@@ -6,7 +6,7 @@ Every member reads each txn that another numbered, so this is a module that mypy
 from __future__ import annotations
 
 from coterie.errors import MarshallingError
-from coterie.wire.cursor import Reader
+from coterie.wire.cursor import Reader, read_setting
 from coterie.wire.jute import Record
 from coterie.wire.numbered import DIGEST, DIGEST_VERSION, HEADER, Txn
 from coterie.wire.requests import Op
@@ -23,7 +23,7 @@ def decode(entry: bytes) -> Txn:
     body: Record
     if kind == Op.SET_DATA:
         # This and create are nearly all txns: without the detour by the table.
-        body = SetDataTxn.read(reader)
+        body = SetDataTxn(*read_setting(reader))
     elif kind == Op.CREATE or kind == Op.CREATE2:
         body = CreateTxn.read(reader)
     else:
