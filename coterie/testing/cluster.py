@@ -361,9 +361,9 @@ class Server(_Started):
         self._await_end_of(session_id)
 
     def _await_end_of(self, session_id: int) -> None:
-        """Wait until a session is over here, with its ephemeral znodes."""
+        """Wait until a session is over here, with its ephemeral znodes and its connection."""
         until(
-            lambda: session_id not in self.sessions,
+            lambda: session_id not in self.sessions and not self.holds(session_id),
             f"the end of session {session_id:#x}",
             said=self.last_lines,
         )
