@@ -44,6 +44,7 @@ class LogSync:
         self.ms_total = 0.0
         self.ms_max = 0.0
         self.kernel: KernelSync | None = None
+        """What syncs without a thread, if that is to be."""
         self._store = store
         self._clock = clock
         self._rest = 0

@@ -1,10 +1,11 @@
 """fdatasync that the kernel does by itself, on Linux: no thread of this process waits for it.
 
 A thread that waits has to take the interpreter's lock again after each call, against a loop that
-is busy: with 48 clients that write, a server without it makes a fifth more writes. It is the
-asynchronous I/O of io_submit(2), of which since Linux 4.18 fdatasync is a part for all file
+is busy: with 48 clients that write, a server alone made up to a fifth more writes without one. It
+is the asynchronous I/O of io_submit(2), of which since Linux 4.18 fdatasync is a part for all file
 systems; the end of it is an event on a descriptor of the loop. (io_uring would do it as well, but
-is forbidden in most containers.) The C library has no functions for these calls, only `syscall`.
+the usual rules for containers forbid it.) The C library has no functions for these calls, only
+`syscall`.
 
 The structures are those of <linux/aio_abi.h>, as little-endian machines have them.
 """

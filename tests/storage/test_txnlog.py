@@ -47,6 +47,18 @@ def _write(log: TxnLog, *batches: list[Txn]) -> None:
         assert log.sync() == batch[-1].zxid
 
 
+def _sync(log: TxnLog, files: FakeFiles, descriptor: int | None) -> int:
+    """As a thread does it, or with a descriptor as the kernel does."""
+    if descriptor is None:
+        return log.sync()
+    failure: OSError | None = None
+    try:
+        files.sync(descriptor)
+    except OSError as error:
+        failure = error
+    return log.synced(failure)
+
+
 def _names(files: Files) -> list[str]:
     return files.names(DIRECTORY)
 
@@ -354,7 +366,8 @@ def test_a_huge_batch_is_synced_on_the_way(monkeypatch: pytest.MonkeyPatch) -> N
 # Failures
 
 
-def test_a_failed_sync_keeps_the_batch_and_retry_writes_all_of_it_again() -> None:
+@pytest.mark.parametrize("by_kernel", [False, True])
+def test_a_failed_sync_keeps_the_batch_and_retry_writes_all_of_it_again(by_kernel: bool) -> None:
     """After a failed fsync the pages count as clean: one that is not written again is lost."""
     for seed in range(50):
         made, files = disk()
@@ -362,10 +375,12 @@ def test_a_failed_sync_keeps_the_batch_and_retry_writes_all_of_it_again() -> Non
         author = Author()
         log = _log(files)
         _write(log, author.some(2))
+        descriptor = log.descriptor if by_kernel else None
         made.sync_fails = True
         log.append(author.some(3, 700))
         with pytest.raises(StorageFailedError, match=r"the log cannot be written: .*log\.1: "):
-            log.sync()
+            _sync(log, files, descriptor)
+        assert log.descriptor is None
         with pytest.raises(StorageFailedError):
             log.append(author.some(2))
         with pytest.raises(StorageFailedError):
@@ -453,18 +468,6 @@ def test_after_a_failure_a_crash_leaves_all_that_was_acknowledged() -> None:
         assert len(found) >= acknowledged, f"seed {seed}"
 
 
-def _sync(log: TxnLog, files: FakeFiles, descriptor: int | None) -> int:
-    """As a thread does it, or with a descriptor as the kernel does."""
-    if descriptor is None:
-        return log.sync()
-    failure: OSError | None = None
-    try:
-        files.sync(descriptor)
-    except OSError as error:
-        failure = error
-    return log.synced(failure)
-
-
 def test_who_syncs_the_descriptor_says_so() -> None:
     made, files = disk()
     author = Author()
@@ -492,27 +495,6 @@ def test_without_force_sync_there_is_nothing_to_be_synced() -> None:
     log = _log(files, force_sync=False)
     _write(log, Author().some(2))
     assert log.descriptor is None
-
-
-def test_a_descriptor_that_could_not_be_synced_is_a_failure_as_any() -> None:
-    for seed in range(50):
-        made, files = disk()
-        made.dice = Random(seed)
-        author = Author()
-        log = _log(files)
-        _write(log, author.some(2))
-        descriptor = log.descriptor
-        log.append(author.some(3, 700))
-        made.sync_fails = True
-        with pytest.raises(StorageFailedError, match=r"the log cannot be written: .*log\.1: "):
-            _sync(log, files, descriptor)
-        assert log.descriptor is None
-        with pytest.raises(StorageFailedError):
-            log.append(author.some(2))
-        made.sync_fails = False
-        assert log.retry() == 7
-        made.crash(Random(seed))
-        assert _zxids(made.mount()) == list(range(1, 8))
 
 
 def _write_until_the_power_fails(disk: Disk, author: Author, dice: Random) -> int:
